@@ -1,0 +1,53 @@
+/* Data set: labelled inputs from files, in the format that one row of a table reads.
+ *
+ * A format is one file (idx.c, ...) and one line in dataset.c. Pixels are kept as
+ * the bytes of the file and become real numbers in [0, 1] when a chunk is filled. */
+#ifndef LAMINA_DATASET_H
+#define LAMINA_DATASET_H
+
+#include "tensor.h"
+
+#include <stdint.h>
+
+enum lm_split { LM_TRAIN, LM_TEST };
+
+/* What a caller wants in memory; a rank asks only for what it uses. Counts and
+ * shapes are always read and checked. */
+enum lm_want { LM_WANT_IMAGES = 1, LM_WANT_LABELS = 2 };
+
+/* One split of a data set. */
+struct lm_dataset {
+    char *source;          /* folder or file, for messages and run files */
+    size_t n;              /* inputs */
+    struct lm_shape shape; /* of one input */
+    uint8_t *images;       /* (n, channels, rows, columns), 0..255; NULL unless wanted */
+    uint8_t *labels;       /* (n); NULL unless wanted */
+};
+
+/* One format: `read` fills *set from `folder`, or fails naming the file, what was
+ * found and what was expected (LM_NO_INPUT: not there or unreadable; LM_DATA:
+ * truncated, too long, wrong magic, counts that disagree). */
+struct lm_dataset_format {
+    const char *name;    /* as in settings: data.format */
+    const char *summary; /* one line for help texts */
+    bool (*read)(struct lm_dataset *set, const char *folder, enum lm_split split, int want,
+                 struct lm_status *status);
+};
+
+const struct lm_dataset_format *lm_dataset_find(const char *name);
+const struct lm_dataset_format *const *lm_dataset_formats(void); /* ended by NULL */
+
+/* Read one split. A relative `path` is sought in the working folder, then in
+ * $LAMINA_DATA, then in the folder that experiments/get-data fills (.data of the
+ * source tree); LM_NO_INPUT lists the places tried. Labels are checked to be below
+ * `classes` (LM_DATA names the file, the position and the label). Local. */
+bool lm_dataset_read(struct lm_dataset *set, const char *format, const char *path,
+                     enum lm_split split, int want, size_t classes, struct lm_status *status);
+void lm_dataset_clear(struct lm_dataset *set);
+
+/* Fill one chunk: x (units, width) gets pixel / 255 of inputs index[0..count), zeros
+ * in the padding; label[b] gets the labels. x or label may be NULL. */
+void lm_dataset_fill(const struct lm_dataset *set, size_t count, const uint32_t index[],
+                     size_t width, real *x, int *label);
+
+#endif

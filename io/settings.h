@@ -1,0 +1,89 @@
+/* Settings: what a run does, from a YAML file, read with libcyaml against a schema.
+ *
+ * Built-in defaults, then the file, then each `--set a.b=c`, are merged key by key
+ * (sequences are replaced whole), then checked. A mistake is LM_CONFIG with one line
+ * "FILE:LINE: KEY: what is wrong", or "--set a.b=c: ..." for a value from there. */
+#ifndef LAMINA_SETTINGS_H
+#define LAMINA_SETTINGS_H
+
+#include "network.h"
+
+#include <stdint.h>
+
+struct lm_settings {
+    struct {
+        const char *format; /* name of a data set reader: "idx" */
+        const char *path;   /* folder; io/dataset.h says where a relative one is sought */
+    } data;
+    struct lm_network_spec network; /* layers in the order of the file */
+    const char *loss;               /* network.loss: "mse", "cross_entropy" */
+    struct {
+        const char *rule;         /* "backprop", "strict", "fixed-prediction" */
+        double step;              /* eta, dimensionless, above 0 */
+        long steps;               /* n, sweeps per batch, at least 1 */
+        const char *state;        /* "deviation", "value" */
+        const char *presynaptic;  /* "value", "feedforward" */
+    } inference;
+    struct {
+        const char *optimizer; /* "adam", "sgd" */
+        double rate;           /* learning rate, above 0 */
+        double momentum;       /* of sgd, 0 <= momentum < 1 */
+        long batch;            /* inputs per training step, at least 1 */
+        long chunk;            /* inputs per chunk, at least 1 */
+        long epochs;           /* at least 1 */
+        long steps;            /* 0: all steps of the epochs; else stop after so many */
+        uint64_t seed;
+    } training;
+    struct {
+        bool gradients;      /* relative error and angle against exact gradients */
+        long test_every;     /* a test batch every so many steps; 0: never */
+        struct {
+            const char *split; /* "train", "test" */
+            long inputs;       /* the first so many inputs of the split; 0: none */
+            long every;        /* training steps between records; the start and the end
+                                  are always recorded */
+        } errors;
+    } record;
+    struct {
+        long every; /* training steps between checkpoints; 0: never */
+        long keep;  /* newest checkpoints kept; 0: all */
+    } checkpoint;
+    struct {
+        const char *train;  /* rule that trains the network before measuring */
+        int n_step;         /* step sizes to measure with, at least 1 */
+        const double *step; /* each above 0 */
+        long steps;         /* longest inference, sweeps */
+        bool updates;       /* record every parameter update itself at the last sweep */
+    } gradients;            /* used by `lamina gradients` only */
+    struct {
+        int n;             /* 0: placed automatically */
+        const long *ranks; /* rank of each layer in the order of the file */
+    } placement;           /* `placement: [0, 0, 1]` */
+};
+
+/* Read, merge and check settings. `set` holds n_set texts "a.b=c". Everything that
+ * can be checked without the data and the ranks is checked here; names of rules,
+ * losses and optimisers are checked against the tables of src/. On success *settings
+ * is valid until lm_settings_destroy of the returned handle; NULL on failure. */
+struct lm_settings_file;
+struct lm_settings_file *lm_settings_read(const char *path, int n_set, const char *const set[],
+                                          struct lm_status *status);
+const struct lm_settings *lm_settings_get(const struct lm_settings_file *file);
+void lm_settings_destroy(struct lm_settings_file *file);
+
+/* All settings as YAML with every default filled in; reading this text again gives
+ * the same settings. Owned by the handle. */
+const char *lm_settings_text(const struct lm_settings_file *file);
+
+/* Read settings from a text instead of a file (of a checkpoint, say); `name` stands
+ * for the file in messages. */
+struct lm_settings_file *lm_settings_parse(const char *name, const char *text, int n_set,
+                                           const char *const set[], struct lm_status *status);
+
+/* Whether two texts of lm_settings_text describe the same run: the first key that
+ * differs is copied to `key` ("training.rate") with both values. Keys of a prefix in
+ * `ignored` (NULL-ended) may differ. */
+bool lm_settings_same(const char *a, const char *b, const char *const ignored[],
+                      struct lm_status *status);
+
+#endif

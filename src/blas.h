@@ -1,0 +1,25 @@
+/* BLAS: the one door to OpenBLAS, in the number type of the program.
+ *
+ * Matrices are row-major and dense. OpenBLAS runs with one thread: threads work on
+ * different chunks instead, which keeps results independent of their number. */
+#ifndef LAMINA_BLAS_H
+#define LAMINA_BLAS_H
+
+#include "tensor.h"
+
+/* Set OpenBLAS to one thread; call once at the start of the program. */
+void lm_blas_start(void);
+
+/* Version and kernel of OpenBLAS, for run files. Not owned. */
+const char *lm_blas_version(void);
+
+/* C (m, n) = A (m, k) * B (k, n) + beta * C. With transpose_a A is stored (k, m), with
+ * transpose_b B is stored (n, k). beta 0 ignores what C held. */
+void lm_gemm(bool transpose_a, bool transpose_b, size_t m, size_t n, size_t k, const real *a,
+             const real *b, real beta, real *c);
+
+/* The same by three plain loops: what the tests hold lm_gemm against. */
+void lm_gemm_reference(bool transpose_a, bool transpose_b, size_t m, size_t n, size_t k,
+                       const real *a, const real *b, real beta, real *c);
+
+#endif

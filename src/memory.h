@@ -1,0 +1,27 @@
+/* Memory: zeroed, aligned, overflow-checked, counted allocation.
+ *
+ * Running out of memory ends the job (lm_abort, LM_SYSTEM): no caller has to
+ * check. Blocks start at a multiple of 64 bytes, one cache line and one AVX-512
+ * vector. */
+#ifndef LAMINA_MEMORY_H
+#define LAMINA_MEMORY_H
+
+#include <stddef.h>
+
+/* A zeroed block of `count` elements of `size` bytes; free with lm_free. Never
+ * NULL, also for count 0. Thread-safe. */
+void *lm_allocate(size_t count, size_t size);
+
+/* Free a block of lm_allocate; NULL is allowed. Thread-safe. */
+void lm_free(void *block);
+
+/* A copy of a string; free with lm_free. NULL gives NULL. */
+char *lm_copy_string(const char *text);
+
+/* Blocks allocated and not yet freed; tests check that it returns to its value. */
+size_t lm_memory_blocks(void);
+
+/* a * b, or the job ends when the product does not fit a size_t. */
+size_t lm_product(size_t a, size_t b);
+
+#endif

@@ -1,0 +1,111 @@
+/* Operator: one differentiable step of a layer's map (conv2d, relu, linear, ...).
+ *
+ * A kind of operator is one row of functions (struct lm_operator_kind) in a file of
+ * its own under src/operators/, and one line in the table of operator.c. An
+ * operator (struct lm_operator) is a kind with its options and shapes; it holds no
+ * numbers: parameters, activities and errors are passed in.
+ *
+ * All arrays are units x width (tensor.h). With y = g(x; theta), the functions are
+ *   forward          y = g(x), and the tape: what the Jacobian at x needs later
+ *   difference       g(x + dx) - g(x) without subtracting two close numbers, and the
+ *                    tape at x + dx. This is what keeps errors exact in float when
+ *                    they are 1e-5 of the values ("state: deviation")
+ *   pull_input       J_x^T e: the error at y pulled back to x, from the tape alone
+ *   pull_parameters  J_theta^T e summed over the inputs of the chunk
+ * Padding inputs hold finite numbers in x and zeros in e. */
+#ifndef LAMINA_OPERATOR_H
+#define LAMINA_OPERATOR_H
+
+#include "tensor.h"
+
+enum {
+    LM_MAX_PARENTS = 16, /* inputs of one operator, parents of one layer */
+    LM_MAX_OPTIONS = 6
+};
+
+/* An option as settings give it: a whole number ("3"), or rows x columns ("3x5"). */
+struct lm_option {
+    const char *name;     /* as in settings; NULL ends a list */
+    const char *fallback; /* value when absent; NULL: the option is required;
+                             "kernel" etc.: the value of that earlier option */
+    long minimum;
+    bool pair; /* "RxC" allowed; a single number means both */
+};
+
+struct lm_operator;
+
+/* One kind of operator. Every function must be there, but for pull_parameters of a
+ * kind without parameters. */
+struct lm_operator_kind {
+    const char *name;                /* as in settings */
+    const char *summary;             /* one line for `lamina describe` and the README */
+    struct lm_option options[LM_MAX_OPTIONS + 1];
+    bool joins;                      /* takes several parents (add, concat) */
+    bool view;                       /* only reshapes: forward is a copy, which lm_map
+                                        leaves out where it can */
+
+    /* From op->in (n_inputs shapes) and op->option set op->out, n_weights, n_biases,
+     * fan_in, tape and flops (the rest is zero). LM_CONFIG when the shapes do not
+     * fit; the message says which shape was expected and which was met. */
+    bool (*infer)(struct lm_operator *op, struct lm_status *status);
+
+    /* y and tape at x. x[k] (units of in[k], width), y (units of out, width), tape
+     * (op->tape, width). Local, no allocation, thread-safe; likewise below. */
+    void (*forward)(const struct lm_operator *op, const real *parameters,
+                    const real *const x[], size_t width, real *y, real *tape);
+
+    /* dy = g(x + dx) - g(x), and the tape at x + dx. y = g(x) is given. */
+    void (*difference)(const struct lm_operator *op, const real *parameters,
+                       const real *const x[], const real *y, const real *const dx[],
+                       size_t width, real *dy, real *tape);
+
+    /* ex[k] = (dg/dx_k)^T ey from the tape, overwriting ex[k]; ex[k] NULL: not wanted. */
+    void (*pull_input)(const struct lm_operator *op, const real *parameters,
+                       const real *tape, const real *ey, size_t width, real *const ex[]);
+
+    /* gradient += (dg/dtheta)^T ey at x, summed over the inputs of the chunk.
+     * gradient: n_weights then n_biases. Only kinds with one input have parameters. */
+    void (*pull_parameters)(const struct lm_operator *op, const real *x, const real *ey,
+                            size_t width, real *gradient);
+};
+
+/* A kind with its options and shapes. */
+struct lm_operator {
+    const struct lm_operator_kind *kind;     /* not owned */
+    size_t option[LM_MAX_OPTIONS][2];        /* rows, columns of each of kind->options */
+    int n_inputs;                            /* 1 unless kind->joins */
+    struct lm_shape in[LM_MAX_PARENTS], out; /* shapes of one input's activity */
+    size_t n_weights, n_biases; /* parameters: weights row-major (out, in, kernel rows,
+                                   kernel columns), then biases */
+    size_t fan_in;              /* initial parameters are U(-1, 1) / sqrt(fan_in) */
+    size_t tape;                /* reals per input that pull_input needs */
+    double flops;               /* floating-point operations of forward per input */
+};
+
+/* The kinds there are, ended by NULL, and the one of a name (NULL if none). */
+const struct lm_operator_kind *const *lm_operator_kinds(void);
+const struct lm_operator_kind *lm_operator_find(const char *name);
+
+/* Make an operator. `option[i]` is the text of kind->options[i], NULL when absent.
+ * LM_CONFIG names the option, its value and what was expected. */
+bool lm_operator_init(struct lm_operator *op, const struct lm_operator_kind *kind,
+                      const char *const option[LM_MAX_OPTIONS], int n_inputs,
+                      const struct lm_shape in[], struct lm_status *status);
+
+/* Weights and biases together. */
+size_t lm_operator_parameters(const struct lm_operator *op);
+
+/* "conv2d channels=10 kernel=3x3 stride=1x1 padding=0x0" in text; returns text. */
+enum { LM_OPERATOR_TEXT = 160 };
+const char *lm_operator_text(const struct lm_operator *op, char *text);
+
+/* For infer: in[0] must have rank 3 (channels, rows, columns). */
+bool lm_operator_needs_image(const struct lm_operator *op, struct lm_status *status);
+
+/* For infer of windowed operators: rows and columns of the output of windows of
+ * `kernel`, `stride` and `padding` over in[0]; LM_CONFIG when no window fits. */
+bool lm_operator_windows(const struct lm_operator *op, const size_t kernel[2],
+                         const size_t stride[2], const size_t padding[2], size_t out[2],
+                         struct lm_status *status);
+
+#endif

@@ -1,0 +1,57 @@
+/* relu: y = max(x, 0), with derivative 0 at 0 as in PyTorch. Tape: the derivative. */
+#include "operators.h"
+
+static bool infer(struct lm_operator *op, struct lm_status *status) {
+    (void)status;
+    op->out = op->in[0];
+    op->tape = lm_shape_units(&op->out);
+    op->flops = (double)op->tape;
+    return true;
+}
+
+static void forward(const struct lm_operator *op, const real *parameters, const real *const x[],
+                    size_t width, real *y, real *tape) {
+    (void)parameters;
+    const real *in = x[0];
+    size_t n = op->tape * width;
+    for (size_t i = 0; i < n; i++) {
+        real slope = in[i] > 0 ? 1 : 0;
+        tape[i] = slope;
+        y[i] = in[i] > 0 || in[i] != in[i] ? in[i] : 0; /* NaN stays NaN */
+    }
+}
+
+/* Four cases by the signs of x and x + dx; no case subtracts close numbers. */
+static void difference(const struct lm_operator *op, const real *parameters,
+                       const real *const x[], const real *y, const real *const dx[],
+                       size_t width, real *dy, real *tape) {
+    (void)parameters, (void)y;
+    const real *in = x[0], *change = dx[0];
+    size_t n = op->tape * width;
+    for (size_t i = 0; i < n; i++) {
+        real moved = in[i] + change[i];
+        real when_off = in[i] > 0 ? -in[i] : 0;
+        real when_on = in[i] > 0 ? change[i] : moved;
+        tape[i] = moved > 0 ? 1 : 0;
+        dy[i] = moved > 0 || moved != moved ? when_on : when_off;
+    }
+}
+
+static void pull_input(const struct lm_operator *op, const real *parameters, const real *tape,
+                       const real *ey, size_t width, real *const ex[]) {
+    (void)parameters;
+    if (!ex[0])
+        return;
+    size_t n = op->tape * width;
+    for (size_t i = 0; i < n; i++)
+        ex[0][i] = tape[i] * ey[i];
+}
+
+const struct lm_operator_kind lm_relu = {
+    .name = "relu",
+    .summary = "y = max(x, 0)",
+    .infer = infer,
+    .forward = forward,
+    .difference = difference,
+    .pull_input = pull_input,
+};
