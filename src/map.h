@@ -19,15 +19,15 @@ struct lm_operator_spec {
 };
 
 struct lm_map {
-    int n;                                          /* operators */
+    int n; /* operators */
     struct lm_operator operators[LM_MAX_OPERATORS];
-    size_t parameter_offset[LM_MAX_OPERATORS];      /* into the layer's parameters */
-    size_t activation_offset[LM_MAX_OPERATORS];     /* per input */
-    size_t tape_offset[LM_MAX_OPERATORS];           /* per input */
-    size_t parameters;  /* length of the packed parameters */
-    size_t activations; /* reals per input of an activations block */
-    size_t tape;        /* reals per input of a tape block */
-    size_t widest;      /* units of the widest operator output */
+    size_t parameter_offset[LM_MAX_OPERATORS];  /* into the layer's parameters */
+    size_t activation_offset[LM_MAX_OPERATORS]; /* per input */
+    size_t tape_offset[LM_MAX_OPERATORS];       /* per input */
+    size_t parameters;                          /* length of the packed parameters */
+    size_t activations;                         /* reals per input of an activations block */
+    size_t tape;                                /* reals per input of a tape block */
+    size_t widest;                              /* units of the widest operator output */
     struct lm_shape out;
 };
 

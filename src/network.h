@@ -9,8 +9,8 @@
 /* One layer as settings describe it. Strings are not owned. */
 struct lm_layer_spec {
     const char *name;
-    int n_parents;                      /* 0: the layer before, or the input for the first */
-    const char *parents[LM_MAX_PARENTS];/* names of layers, or "input" */
+    int n_parents;                       /* 0: the layer before, or the input for the first */
+    const char *parents[LM_MAX_PARENTS]; /* names of layers, or "input" */
     int n_operators;
     struct lm_operator_spec operators[LM_MAX_OPERATORS];
 };
@@ -27,14 +27,13 @@ enum { LM_INPUT = -1 }; /* as a parent: the network's input, which is clamped */
 struct lm_plan {
     char *name;
     int n_parents;
-    int parents[LM_MAX_PARENTS];   /* indices of layers, or LM_INPUT */
+    int parents[LM_MAX_PARENTS]; /* indices of layers, or LM_INPUT */
     int n_children;
-    int *children;                 /* indices of layers, one entry per edge, ascending */
+    int *children; /* indices of layers, one entry per edge, ascending */
     struct lm_map map;
-    size_t units;                  /* of the layer's values */
-    size_t largest_fan_in;         /* for describe */
-    bool clamped;                  /* all parents are the input: mu never changes */
-    double flops;                  /* of one strict inference step, per input */
+    size_t units; /* of the layer's values */
+    bool clamped; /* all parents are the input: mu never changes */
+    double flops; /* of one strict inference step, per input */
 };
 
 /* A connection between two layers (never from the input). */

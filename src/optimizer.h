@@ -7,8 +7,8 @@
 enum { LM_MAX_MOMENTS = 2 };
 
 struct lm_optimizer {
-    const char *name; /* as in settings: training.optimizer */
-    int n_moments;    /* arrays like the parameters that it keeps */
+    const char *name;                    /* as in settings: training.optimizer */
+    int n_moments;                       /* arrays like the parameters that it keeps */
     const char *moments[LM_MAX_MOMENTS]; /* their names in checkpoints */
     /* One step number t = 1, 2, ... over parameters[n]. Elementwise: a slice may be
      * updated alone. rate, momentum: training.rate, training.momentum. */

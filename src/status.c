@@ -40,7 +40,8 @@ _Noreturn void lm_abort(enum lm_code code, const char *format, ...) {
     va_start(arguments, format);
     vsnprintf(message, sizeof message, format, arguments);
     va_end(arguments);
-    fprintf(stderr, "lamina: %s%s%s\n", abort_who ? abort_who : "", abort_who ? ": " : "", message);
+    fprintf(stderr, "lamina: %s%s%s\n", abort_who ? abort_who : "", abort_who ? ": " : "",
+            message);
     fflush(NULL);
     if (abort_hook)
         abort_hook(code);

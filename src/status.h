@@ -18,15 +18,15 @@
  * one fits). Listed for users in README.md and `lamina --help`. */
 enum lm_code {
     LM_OK = 0,
-    LM_DIVERGED = 3,    /* values, errors or parameters became infinite or NaN */
-    LM_USAGE = 64,      /* command line, or a number of ranks that does not fit */
-    LM_DATA = 65,       /* a data set or HDF5 file whose content is wrong */
-    LM_NO_INPUT = 66,   /* an input file that is not there or cannot be read */
-    LM_INTERNAL = 70,   /* a bug in Lamina */
-    LM_SYSTEM = 71,     /* out of memory, MPI failure */
-    LM_CANT_CREATE = 73,/* an output that cannot be created */
-    LM_IO = 74,         /* reading or writing failed midway (disk full) */
-    LM_CONFIG = 78      /* settings that are wrong */
+    LM_DIVERGED = 3,     /* values, errors or parameters became infinite or NaN */
+    LM_USAGE = 64,       /* command line, or a number of ranks that does not fit */
+    LM_DATA = 65,        /* a data set or HDF5 file whose content is wrong */
+    LM_NO_INPUT = 66,    /* an input file that is not there or cannot be read */
+    LM_INTERNAL = 70,    /* a bug in Lamina */
+    LM_SYSTEM = 71,      /* out of memory, MPI failure */
+    LM_CANT_CREATE = 73, /* an output that cannot be created */
+    LM_IO = 74,          /* reading or writing failed midway (disk full) */
+    LM_CONFIG = 78       /* settings that are wrong */
 };
 
 /* One failure: its kind and one line for the user, without newline. */

@@ -1,0 +1,206 @@
+#include "layer.h"
+
+#include "memory.h"
+#include "random.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { MAX_LANES = 16, LANE_BYTES = 64 << 20 };
+
+/* As many lanes as chunks, but no more than MAX_LANES, nor than fit LANE_BYTES. */
+static int count_lanes(size_t parameters, int chunks) {
+    size_t fit = LANE_BYTES / ((parameters + 1) * sizeof(real));
+    int lanes = fit < MAX_LANES ? (int)fit : MAX_LANES;
+    lanes = lanes < 2 ? 2 : lanes;
+    return lanes < chunks ? lanes : chunks;
+}
+
+static void init_chunk(struct lm_layer *layer, struct lm_layer_chunk *chunk, size_t width) {
+    const struct lm_map *map = &layer->plan->map;
+    size_t state = layer->plan->units * width;
+    chunk->activations = lm_allocate(map->activations * width, sizeof(real));
+    chunk->tape = lm_allocate(map->tape * width, sizeof(real));
+    chunk->value = lm_allocate(state, sizeof(real));
+    chunk->error = lm_allocate(state, sizeof(real));
+    if (layer->is_output) {
+        chunk->prediction = lm_allocate(state, sizeof(real));
+        chunk->label = lm_allocate(width, sizeof(int));
+    }
+    chunk->child_feedback =
+        lm_allocate((size_t)layer->plan->n_children, sizeof *chunk->child_feedback);
+}
+
+struct lm_layer *lm_layer_create(const struct lm_network *network, int index,
+                                 const struct lm_optimizer *optimizer, bool exact, size_t batch,
+                                 size_t chunk) {
+    struct lm_layer *layer = lm_allocate(1, sizeof *layer);
+    layer->plan = &network->layers[index];
+    layer->index = index;
+    layer->is_output = index == network->n_layers - 1;
+    size_t n = layer->plan->map.parameters;
+    layer->parameters = lm_allocate(n, sizeof(real));
+    layer->gradient = lm_allocate(n, sizeof(real));
+    layer->exact = exact ? lm_allocate(n, sizeof(real)) : NULL;
+    for (int m = 0; m < optimizer->n_moments; m++)
+        layer->moment[m] = lm_allocate(n, sizeof(real));
+    layer->n_chunks = (int)((batch + chunk - 1) / chunk);
+    layer->n_lanes = count_lanes(n, layer->n_chunks);
+    layer->lanes = lm_allocate(lm_product((size_t)layer->n_lanes, n), sizeof(real));
+    layer->chunks = lm_allocate((size_t)layer->n_chunks, sizeof *layer->chunks);
+    for (int c = 0; c < layer->n_chunks; c++)
+        init_chunk(layer, &layer->chunks[c], lm_width(chunk));
+    return layer;
+}
+
+void lm_layer_destroy(struct lm_layer *layer) {
+    if (!layer)
+        return;
+    for (int c = 0; c < layer->n_chunks; c++) {
+        struct lm_layer_chunk *chunk = &layer->chunks[c];
+        lm_free(chunk->activations);
+        lm_free(chunk->tape);
+        lm_free(chunk->value);
+        lm_free(chunk->error);
+        lm_free(chunk->prediction);
+        lm_free(chunk->label);
+        lm_free(chunk->child_feedback);
+    }
+    lm_free(layer->chunks);
+    lm_free(layer->lanes);
+    lm_free(layer->parameters);
+    lm_free(layer->gradient);
+    lm_free(layer->exact);
+    for (int m = 0; m < LM_MAX_MOMENTS; m++)
+        lm_free(layer->moment[m]);
+    lm_free(layer);
+}
+
+void lm_layer_set_count(struct lm_layer *layer, int c, size_t count) {
+    struct lm_layer_chunk *chunk = &layer->chunks[c];
+    chunk->count = count;
+    chunk->width = lm_width(count);
+    chunk->forward = lm_map_output(&layer->plan->map, chunk->activations, chunk->width);
+}
+
+void lm_layer_init_parameters(struct lm_layer *layer, uint64_t seed) {
+    const struct lm_map *map = &layer->plan->map;
+    for (int j = 0; j < map->n; j++) {
+        const struct lm_operator *op = &map->operators[j];
+        size_t first = map->parameter_offset[j], n = lm_operator_parameters(op);
+        double bound = n ? 1 / sqrt((double)op->fan_in) : 0;
+        for (size_t i = first; i < first + n; i++)
+            layer->parameters[i] =
+                (real)(bound * (2 * lm_random_uniform(seed, LM_STREAM_PARAMETERS,
+                                                      (uint64_t)layer->index, i) -
+                                1));
+    }
+}
+
+void lm_layer_forward(struct lm_layer *layer, int c) {
+    struct lm_layer_chunk *chunk = &layer->chunks[c];
+    lm_map_forward(&layer->plan->map, layer->parameters, chunk->parent_forward, chunk->width,
+                   chunk->activations, chunk->tape);
+}
+
+real *lm_layer_lane(struct lm_layer *layer, int c) {
+    return layer->lanes + (size_t)(c % layer->n_lanes) * layer->plan->map.parameters;
+}
+
+void lm_layer_clear_lanes(struct lm_layer *layer) {
+    memset(layer->lanes, 0,
+           (size_t)layer->n_lanes * layer->plan->map.parameters * sizeof *layer->lanes);
+}
+
+void lm_layer_sum_lanes(const struct lm_layer *layer, real *gradient) {
+    size_t n = layer->plan->map.parameters;
+#pragma omp parallel for schedule(static)
+    for (size_t i = 0; i < n; i++) {
+        real sum = layer->lanes[i];
+        for (int k = 1; k < layer->n_lanes; k++)
+            sum += layer->lanes[(size_t)k * n + i];
+        gradient[i] = sum;
+    }
+}
+
+void lm_layer_update(struct lm_layer *layer, const struct lm_optimizer *optimizer, long t,
+                     double rate, double momentum) {
+    enum { SLICE = 4096 };
+    size_t n = layer->plan->map.parameters;
+#pragma omp parallel for schedule(static)
+    for (size_t first = 0; first < n; first += SLICE) {
+        size_t length = n - first < SLICE ? n - first : SLICE;
+        real *moment[LM_MAX_MOMENTS] = {NULL};
+        for (int m = 0; m < optimizer->n_moments; m++)
+            moment[m] = layer->moment[m] + first;
+        optimizer->step(length, t, rate, momentum, layer->gradient + first, moment,
+                        layer->parameters + first);
+    }
+}
+
+/* Squares of the errors of each input, summed over the units. */
+static void sum_squares(const struct lm_layer *layer, const struct lm_layer_chunk *chunk,
+                        double *square) {
+    memset(square, 0, chunk->count * sizeof *square);
+    for (size_t u = 0; u < layer->plan->units; u++)
+        for (size_t b = 0; b < chunk->count; b++) {
+            double e = (double)chunk->error[u * chunk->width + b];
+            square[b] += e * e;
+        }
+}
+
+double lm_layer_energy(const struct lm_layer *layer, int c) {
+    const struct lm_layer_chunk *chunk = &layer->chunks[c];
+    double *square = lm_allocate(chunk->count, sizeof *square), sum = 0;
+    sum_squares(layer, chunk, square);
+    for (size_t b = 0; b < chunk->count; b++)
+        sum += square[b];
+    lm_free(square);
+    return sum / 2;
+}
+
+void lm_layer_magnitudes(const struct lm_layer *layer, int c, double *magnitude) {
+    sum_squares(layer, &layer->chunks[c], magnitude);
+    for (size_t b = 0; b < layer->chunks[c].count; b++)
+        magnitude[b] = sqrt(magnitude[b]);
+}
+
+bool lm_all_finite(size_t n, const real *array) {
+    real sum = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += array[i] * 0; /* 0 for a finite number, NaN otherwise */
+    return sum == 0;
+}
+
+void lm_scratch_init(struct lm_scratch *scratch, int n, struct lm_layer *const layers[],
+                     size_t width) {
+    size_t activations = 0, tape = 0, widest = 0, inputs = 0, units = 0;
+    for (int i = 0; i < n; i++) {
+        const struct lm_map *map = &layers[i]->plan->map;
+        size_t in = 0;
+        for (int k = 0; k < map->operators[0].n_inputs; k++)
+            in += lm_shape_units(&map->operators[0].in[k]);
+        activations = map->activations > activations ? map->activations : activations;
+        tape = map->tape > tape ? map->tape : tape;
+        widest = map->widest > widest ? map->widest : widest;
+        inputs = in > inputs ? in : inputs;
+        units = layers[i]->plan->units > units ? layers[i]->plan->units : units;
+    }
+    scratch->activations = lm_allocate(activations * width, sizeof(real));
+    scratch->tape = lm_allocate(tape * width, sizeof(real));
+    scratch->pull = lm_allocate(2 * widest * width, sizeof(real));
+    scratch->inputs = lm_allocate(inputs * width, sizeof(real));
+    scratch->sum = lm_allocate(units * width, sizeof(real));
+}
+
+void lm_scratch_clear(struct lm_scratch *scratch) {
+    lm_free(scratch->activations);
+    lm_free(scratch->tape);
+    lm_free(scratch->pull);
+    lm_free(scratch->inputs);
+    lm_free(scratch->sum);
+}
+
+size_t lm_plan_bytes_per_input(const struct lm_plan *plan) {
+    return (plan->map.activations + plan->map.tape + 2 * plan->units) * sizeof(real);
+}

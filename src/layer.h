@@ -1,0 +1,103 @@
+/* Layer: the parameters of one layer and its state for every chunk of a batch.
+ *
+ * The symbols are those of Rosenbaum (2022): v value (belief), mu prediction, eps
+ * error = mu - v, hat v the value of the feedforward pass, theta parameters. Whether
+ * `value` holds v or the deviation v - hat v is up to the rule (rule.h). */
+#ifndef LAMINA_LAYER_H
+#define LAMINA_LAYER_H
+
+#include "network.h"
+#include "optimizer.h"
+
+#include <stdint.h>
+
+/* One layer's state for one chunk. All arrays are (units, width) unless said
+ * otherwise. Pointers to parents and children point into their layers when these live
+ * on the same rank, else into the buffers of a link: set by the cortex, not owned. */
+struct lm_layer_chunk {
+    size_t count, width; /* inputs, and inputs with padding (tensor.h) */
+    real *activations;   /* of the map at hat v (map.h) */
+    real *tape;          /* of the map at hat v */
+    real *forward;       /* hat v: the end of activations. Not owned */
+    real *value;         /* v or v - hat v. The output layer has none that is free */
+    real *error;         /* eps; at the output d loss / d mu */
+    real *prediction;    /* mu at the last errors; output layer only, else NULL */
+    int *label;          /* (count) output layer only, else NULL */
+    const real *parent_forward[LM_MAX_PARENTS]; /* hat v of each parent, or the input */
+    const real *parent_value[LM_MAX_PARENTS];   /* NULL: the input, which is clamped */
+    real *feedback[LM_MAX_PARENTS];             /* J^T eps for each parent; NULL: input */
+    const real **child_feedback;                /* (children) J^T eps of each child */
+};
+
+struct lm_layer {
+    const struct lm_plan *plan; /* not owned */
+    int index;                  /* layer of the network */
+    bool is_output;
+    real *parameters;             /* (plan->map.parameters) operators in turn, each weights
+                                     row-major then biases */
+    real *gradient;               /* of the rule in use, like parameters */
+    real *exact;                  /* of backprop, for comparison; NULL unless asked for */
+    real *moment[LM_MAX_MOMENTS]; /* of the optimizer */
+    int n_lanes;                  /* partial gradients, see lm_layer_lane */
+    real *lanes;                  /* (n_lanes, parameters) */
+    int n_chunks;                 /* capacity */
+    struct lm_layer_chunk *chunks;
+};
+
+/* What one thread needs to work on one chunk of any layer of a rank. */
+struct lm_scratch {
+    real *activations, *tape; /* of the widest map */
+    real *pull;               /* 2 * widest operator output */
+    real *inputs;             /* all parents' values side by side */
+    real *sum;                /* one layer's feedback */
+};
+
+/* A layer with room for a batch of `batch` inputs in chunks of `chunk`; parameters are
+ * zero. Free with lm_layer_destroy. */
+struct lm_layer *lm_layer_create(const struct lm_network *network, int index,
+                                 const struct lm_optimizer *optimizer, bool exact, size_t batch,
+                                 size_t chunk);
+void lm_layer_destroy(struct lm_layer *layer);
+
+/* Say how many inputs chunk c holds now; sets its width and the pointers that move with
+ * it. */
+void lm_layer_set_count(struct lm_layer *layer, int c, size_t count);
+
+/* Initial parameters as PyTorch's default, U(-1, 1) / sqrt(fan_in) for weights and biases,
+ * from the counter-based generator keyed by seed, layer and element. */
+void lm_layer_init_parameters(struct lm_layer *layer, uint64_t seed);
+
+/* hat v and the tape of chunk c from the parents' hat v. */
+void lm_layer_forward(struct lm_layer *layer, int c);
+
+/* Where chunk c adds its parameter gradient. Chunks c, c + n_lanes, c + 2 n_lanes ...
+ * share a lane and must come in this order; lanes may be worked on by different threads.
+ * The number of lanes depends on sizes only, so that sums do not depend on the threads. */
+real *lm_layer_lane(struct lm_layer *layer, int c);
+void lm_layer_clear_lanes(struct lm_layer *layer);
+
+/* gradient = sum of the lanes, in their order (parallel over parameters). */
+void lm_layer_sum_lanes(const struct lm_layer *layer, real *gradient);
+
+/* One optimizer step number t = 1, 2, ... from layer->gradient (parallel). */
+void lm_layer_update(struct lm_layer *layer, const struct lm_optimizer *optimizer, long t,
+                     double rate, double momentum);
+
+/* Half the squared norm of eps over the inputs of chunk c: the layer's energy. */
+double lm_layer_energy(const struct lm_layer *layer, int c);
+
+/* magnitude[b] = Euclidean norm of eps of input b of chunk c. */
+void lm_layer_magnitudes(const struct lm_layer *layer, int c, double *magnitude);
+
+/* Whether every number of an array is finite. */
+bool lm_all_finite(size_t n, const real *array);
+
+/* Scratch for the largest of `n` layers. Free with lm_scratch_clear. */
+void lm_scratch_init(struct lm_scratch *scratch, int n, struct lm_layer *const layers[],
+                     size_t width);
+void lm_scratch_clear(struct lm_scratch *scratch);
+
+/* Bytes of state that one input of a batch needs in a layer: for `lamina describe`. */
+size_t lm_plan_bytes_per_input(const struct lm_plan *plan);
+
+#endif

@@ -1,0 +1,77 @@
+#include "rule.h"
+
+#include "rules/rules.h"
+
+#include <string.h>
+
+static const struct lm_rule *const rules[] = {
+    &lm_backprop_deviation,
+    &lm_backprop_value,
+    &lm_strict_deviation,
+    &lm_strict_value,
+    &lm_fixed_prediction_deviation,
+    &lm_fixed_prediction_value,
+    NULL,
+};
+
+const struct lm_rule *const *lm_rules(void) {
+    return rules;
+}
+
+const struct lm_rule *lm_rule_find(const char *name, const char *state) {
+    for (int i = 0; rules[i]; i++)
+        if (strcmp(rules[i]->name, name) == 0 && strcmp(rules[i]->state, state) == 0)
+            return rules[i];
+    return NULL;
+}
+
+const real *lm_rule_feedback(const struct lm_layer *layer, int c,
+                             const struct lm_scratch *scratch) {
+    const struct lm_layer_chunk *chunk = &layer->chunks[c];
+    size_t n = layer->plan->units * chunk->width;
+    if (layer->plan->n_children == 1)
+        return chunk->child_feedback[0];
+    lm_sum(n, chunk->child_feedback[0], chunk->child_feedback[1], scratch->sum);
+    for (int k = 2; k < layer->plan->n_children; k++)
+        lm_add(n, chunk->child_feedback[k], scratch->sum);
+    return scratch->sum;
+}
+
+void lm_rule_output_error(const struct lm_inference *inference, struct lm_layer *layer, int c) {
+    struct lm_layer_chunk *chunk = &layer->chunks[c];
+    inference->loss->error(layer->plan->units, chunk->width, chunk->count, chunk->prediction,
+                           chunk->label, inference->batch, chunk->error);
+}
+
+void lm_rule_output_forward_error(const struct lm_inference *inference, struct lm_layer *layer,
+                                  int c) {
+    struct lm_layer_chunk *chunk = &layer->chunks[c];
+    memcpy(chunk->prediction, chunk->forward,
+           layer->plan->units * chunk->width * sizeof *chunk->forward);
+    lm_rule_output_error(inference, layer, c);
+}
+
+void lm_rule_pull_forward(struct lm_layer *layer, int c, const struct lm_scratch *scratch) {
+    struct lm_layer_chunk *chunk = &layer->chunks[c];
+    if (!layer->plan->clamped)
+        lm_map_pull_input(&layer->plan->map, layer->parameters, chunk->tape, chunk->error,
+                          chunk->width, chunk->feedback, scratch->pull);
+}
+
+void lm_rule_learn_forward(const struct lm_inference *inference, struct lm_layer *layer, int c,
+                           const struct lm_scratch *scratch, real *gradient) {
+    (void)inference;
+    struct lm_layer_chunk *chunk = &layer->chunks[c];
+    lm_map_pull_parameters(&layer->plan->map, layer->parameters, chunk->parent_forward,
+                           chunk->activations, chunk->tape, chunk->error, chunk->width,
+                           gradient, scratch->pull);
+}
+
+void lm_rule_begin_deviation(size_t n, const real *forward, real *value) {
+    (void)forward;
+    memset(value, 0, n * sizeof *value);
+}
+
+void lm_rule_begin_value(size_t n, const real *forward, real *value) {
+    memcpy(value, forward, n * sizeof *value);
+}

@@ -1,0 +1,70 @@
+/* Rule: how errors and values evolve while a batch is inferred, and what is learned
+ * from them. One rule is one row of functions on one layer and one chunk; the cortex
+ * (mpi/cortex.h) calls them in the right order and carries what they exchange:
+ *
+ *   infer, n times for all layers at once (Jacobi):
+ *     errors   eps from the values below; feedback J^T eps for each parent  (sent down)
+ *     values   the state from the feedback of the children                  (sent up)
+ *   learn      d theta from eps and the values below
+ *
+ * or, for a rule that `sweeps`, values then errors once per layer from the output down.
+ *
+ * Algorithms 1, 2 and 3 of Rosenbaum, "On the relationship between predictive coding and
+ * backpropagation", PLoS ONE 17(3), 2022. Each layer sees its own state, its parents'
+ * values and its children's feedback, nothing else. */
+#ifndef LAMINA_RULE_H
+#define LAMINA_RULE_H
+
+#include "layer.h"
+#include "loss.h"
+
+/* What the functions need beside the layer. */
+struct lm_inference {
+    const struct lm_loss *loss;
+    double batch;           /* the loss is a mean over this many inputs */
+    real step;              /* eta, dimensionless */
+    bool presynaptic_value; /* learn from the values below, else from their hat v */
+};
+
+struct lm_rule {
+    const char *name, *state; /* as in settings: inference.rule, inference.state */
+    bool sweeps;              /* one downward sweep instead of n steps */
+    bool values_travel;       /* children need the values anew at every step */
+
+    /* The state at the start of inference: value[n] from hat v[n]. */
+    void (*begin)(size_t n, const real *forward, real *value);
+    void (*errors)(const struct lm_inference *inference, struct lm_layer *layer, int c,
+                   const struct lm_scratch *scratch);
+    void (*values)(const struct lm_inference *inference, struct lm_layer *layer, int c,
+                   const struct lm_scratch *scratch);
+    /* gradient += d theta of chunk c. */
+    void (*learn)(const struct lm_inference *inference, struct lm_layer *layer, int c,
+                  const struct lm_scratch *scratch, real *gradient);
+};
+
+/* The rules there are, ended by NULL; and the one of a name and a state ("deviation" or
+ * "value"), NULL if none. */
+const struct lm_rule *const *lm_rules(void);
+const struct lm_rule *lm_rule_find(const char *name, const char *state);
+
+/* --- for the files of src/rules/ --- */
+
+/* The sum of the children's feedback (units, width), in the order of the children. */
+const real *lm_rule_feedback(const struct lm_layer *layer, int c,
+                             const struct lm_scratch *scratch);
+
+/* eps of the output layer at chunk->prediction. */
+void lm_rule_output_error(const struct lm_inference *inference, struct lm_layer *layer, int c);
+
+/* The same with the prediction of the feedforward pass. */
+void lm_rule_output_forward_error(const struct lm_inference *inference, struct lm_layer *layer,
+                                  int c);
+
+/* Feedback to the parents from eps and the tape at hat v. */
+void lm_rule_pull_forward(struct lm_layer *layer, int c, const struct lm_scratch *scratch);
+
+/* learn at hat v: what backprop and fixed prediction do. */
+void lm_rule_learn_forward(const struct lm_inference *inference, struct lm_layer *layer, int c,
+                           const struct lm_scratch *scratch, real *gradient);
+
+#endif

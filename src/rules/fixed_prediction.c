@@ -1,0 +1,67 @@
+/* fixed-prediction: Algorithm 3 of Rosenbaum (2022). Predictions and Jacobians stay at the
+ * feedforward values: eps_l = hat v_l - v_l, v_l += eta (eps_l - sum J^T eps of children),
+ * with the output error fixed at d loss / d hat v_L. In deviations u = v - hat v = -eps:
+ * u <- (1 - eta) u - eta sum J^T eps, so that nothing cancels. */
+#include "rules.h"
+
+/* eps of a hidden layer is made from its own state: it needs nothing from below. */
+static void errors_deviation(const struct lm_inference *inference, struct lm_layer *layer,
+                             int c, const struct lm_scratch *scratch) {
+    struct lm_layer_chunk *chunk = &layer->chunks[c];
+    size_t n = layer->plan->units * chunk->width;
+    if (layer->is_output)
+        lm_rule_output_forward_error(inference, layer, c);
+    else
+        for (size_t i = 0; i < n; i++)
+            chunk->error[i] = -chunk->value[i];
+    lm_rule_pull_forward(layer, c, scratch);
+}
+
+static void values_deviation(const struct lm_inference *inference, struct lm_layer *layer,
+                             int c, const struct lm_scratch *scratch) {
+    if (layer->is_output)
+        return;
+    struct lm_layer_chunk *chunk = &layer->chunks[c];
+    const real *feedback = lm_rule_feedback(layer, c, scratch);
+    const real eta = inference->step, keep = 1 - eta;
+    size_t n = layer->plan->units * chunk->width;
+    for (size_t i = 0; i < n; i++)
+        chunk->value[i] = keep * chunk->value[i] - eta * feedback[i];
+}
+
+static void errors_value(const struct lm_inference *inference, struct lm_layer *layer, int c,
+                         const struct lm_scratch *scratch) {
+    struct lm_layer_chunk *chunk = &layer->chunks[c];
+    size_t n = layer->plan->units * chunk->width;
+    if (layer->is_output)
+        lm_rule_output_forward_error(inference, layer, c);
+    else
+        for (size_t i = 0; i < n; i++)
+            chunk->error[i] = chunk->forward[i] - chunk->value[i];
+    lm_rule_pull_forward(layer, c, scratch);
+}
+
+static void values_value(const struct lm_inference *inference, struct lm_layer *layer, int c,
+                         const struct lm_scratch *scratch) {
+    if (layer->is_output)
+        return;
+    struct lm_layer_chunk *chunk = &layer->chunks[c];
+    const real *feedback = lm_rule_feedback(layer, c, scratch);
+    size_t n = layer->plan->units * chunk->width;
+    for (size_t i = 0; i < n; i++)
+        chunk->value[i] += inference->step * (chunk->error[i] - feedback[i]);
+}
+
+const struct lm_rule lm_fixed_prediction_deviation = {.name = "fixed-prediction",
+                                                      .state = "deviation",
+                                                      .begin = lm_rule_begin_deviation,
+                                                      .errors = errors_deviation,
+                                                      .values = values_deviation,
+                                                      .learn = lm_rule_learn_forward};
+
+const struct lm_rule lm_fixed_prediction_value = {.name = "fixed-prediction",
+                                                  .state = "value",
+                                                  .begin = lm_rule_begin_value,
+                                                  .errors = errors_value,
+                                                  .values = values_value,
+                                                  .learn = lm_rule_learn_forward};
