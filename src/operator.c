@@ -9,8 +9,8 @@
 #include <string.h>
 
 static const struct lm_operator_kind *const kinds[] = {
-    &lm_linear, &lm_conv2d, &lm_maxpool2d, &lm_avgpool2d, &lm_relu,   &lm_tanh,
-    &lm_sigmoid, &lm_flatten, &lm_add_parents, &lm_concat, NULL,
+    &lm_linear,  &lm_conv2d,  &lm_maxpool2d,   &lm_avgpool2d, &lm_relu, &lm_tanh,
+    &lm_sigmoid, &lm_flatten, &lm_add_parents, &lm_concat,    NULL,
 };
 
 const struct lm_operator_kind *const *lm_operator_kinds(void) {
@@ -48,7 +48,8 @@ static bool parse_option(const struct lm_option *option, const char *text, size_
     if (!good || *rest || number[0] < option->minimum || number[1] < option->minimum)
         return lm_fail(status, LM_CONFIG,
                        "%s is '%s': expected a whole number of at least %ld%s", option->name,
-                       text, option->minimum, option->pair ? ", or rows x columns like 3x5" : "");
+                       text, option->minimum,
+                       option->pair ? ", or rows x columns like 3x5" : "");
     value[0] = (size_t)number[0];
     value[1] = (size_t)number[1];
     return true;

@@ -37,12 +37,12 @@ struct lm_operator;
 /* One kind of operator. Every function must be there, but for pull_parameters of a
  * kind without parameters. */
 struct lm_operator_kind {
-    const char *name;                /* as in settings */
-    const char *summary;             /* one line for `lamina describe` and the README */
+    const char *name;    /* as in settings */
+    const char *summary; /* one line for `lamina describe` and the README */
     struct lm_option options[LM_MAX_OPTIONS + 1];
-    bool joins;                      /* takes several parents (add, concat) */
-    bool view;                       /* only reshapes: forward is a copy, which lm_map
-                                        leaves out where it can */
+    bool joins; /* takes several parents (add, concat) */
+    bool view;  /* only reshapes: forward is a copy, which lm_map
+                   leaves out where it can */
 
     /* From op->in (n_inputs shapes) and op->option set op->out, n_weights, n_biases,
      * fan_in, tape and flops (the rest is zero). LM_CONFIG when the shapes do not
@@ -51,17 +51,18 @@ struct lm_operator_kind {
 
     /* y and tape at x. x[k] (units of in[k], width), y (units of out, width), tape
      * (op->tape, width). Local, no allocation, thread-safe; likewise below. */
-    void (*forward)(const struct lm_operator *op, const real *parameters,
-                    const real *const x[], size_t width, real *y, real *tape);
+    void (*forward)(const struct lm_operator *op, const real *parameters, const real *const x[],
+                    size_t width, real *y, real *tape);
 
-    /* dy = g(x + dx) - g(x), and the tape at x + dx. y = g(x) is given. */
+    /* dy = g(x + dx) - g(x), and the tape at x + dx. y = g(x) is given. dx[k] NULL: that
+     * input does not move; only kinds that join meet it. */
     void (*difference)(const struct lm_operator *op, const real *parameters,
                        const real *const x[], const real *y, const real *const dx[],
                        size_t width, real *dy, real *tape);
 
     /* ex[k] = (dg/dx_k)^T ey from the tape, overwriting ex[k]; ex[k] NULL: not wanted. */
-    void (*pull_input)(const struct lm_operator *op, const real *parameters,
-                       const real *tape, const real *ey, size_t width, real *const ex[]);
+    void (*pull_input)(const struct lm_operator *op, const real *parameters, const real *tape,
+                       const real *ey, size_t width, real *const ex[]);
 
     /* gradient += (dg/dtheta)^T ey at x, summed over the inputs of the chunk.
      * gradient: n_weights then n_biases. Only kinds with one input have parameters. */

@@ -7,9 +7,10 @@ enum { UNITS };
 static bool infer(struct lm_operator *op, struct lm_status *status) {
     char text[LM_SHAPE_TEXT];
     if (op->in[0].rank != 1)
-        return lm_fail(status, LM_CONFIG,
-                       "the input has shape %s: one extent is expected, so put flatten before it",
-                       lm_shape_text(&op->in[0], text));
+        return lm_fail(
+            status, LM_CONFIG,
+            "the input has shape %s: one extent is expected, so put flatten before it",
+            lm_shape_text(&op->in[0], text));
     size_t in = op->in[0].extent[0], out = op->option[UNITS][0];
     op->out = (struct lm_shape){1, {out, 1, 1}};
     op->n_weights = in * out;

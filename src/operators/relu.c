@@ -1,12 +1,9 @@
 /* relu: y = max(x, 0), with derivative 0 at 0 as in PyTorch. Tape: the derivative. */
-#include "operators.h"
+#include "pointwise.h"
 
 static bool infer(struct lm_operator *op, struct lm_status *status) {
     (void)status;
-    op->out = op->in[0];
-    op->tape = lm_shape_units(&op->out);
-    op->flops = (double)op->tape;
-    return true;
+    return pointwise_infer(op, 1);
 }
 
 static void forward(const struct lm_operator *op, const real *parameters, const real *const x[],
@@ -37,21 +34,11 @@ static void difference(const struct lm_operator *op, const real *parameters,
     }
 }
 
-static void pull_input(const struct lm_operator *op, const real *parameters, const real *tape,
-                       const real *ey, size_t width, real *const ex[]) {
-    (void)parameters;
-    if (!ex[0])
-        return;
-    size_t n = op->tape * width;
-    for (size_t i = 0; i < n; i++)
-        ex[0][i] = tape[i] * ey[i];
-}
-
 const struct lm_operator_kind lm_relu = {
     .name = "relu",
     .summary = "y = max(x, 0)",
     .infer = infer,
     .forward = forward,
     .difference = difference,
-    .pull_input = pull_input,
+    .pull_input = pointwise_pull_input,
 };
