@@ -1,0 +1,160 @@
+"""Read the run files that `lamina` writes into NumPy arrays.
+
+    import lamina
+    run = lamina.open_run("fig1.h5")
+    run["layers"]                               # names, from the input to the output
+    run["training"]["relative_error"][0]        # of the first layer, (step,)
+    lamina.setting(run, "inference.step")       # 0.1
+    lamina.errors(run, 0)["magnitude"]          # (layer, input)
+
+A missing or unreadable file raises OSError, a file with wrong content ValueError; the
+message is one line that names the file.
+"""
+import os
+
+import h5py
+import numpy as np
+import yaml
+
+PER_STEP = ("loss", "accuracy", "test_loss", "test_accuracy")
+PER_LAYER = ("relative_error", "angle", "energy")
+
+
+def open_run(path):
+    """Read a run file into a dict.
+
+    path          the file
+    layers        names of the layers, a list
+    settings      the YAML text of the settings, defaults filled in
+    attributes    every root attribute (seed, ranks, git_revision, complete, ...)
+    training      None, or a dict of float64 arrays: step (step); loss, accuracy, test_loss,
+                  test_accuracy (step); relative_error, angle, energy (layer, step). Angles
+                  in degrees; NaN where nothing was measured
+    gradients     None, or a dict: step_size (step_size), iteration (iteration);
+                  relative_error, angle (step_size, layer, iteration)
+    error_steps   training steps at which errors of single inputs were recorded, a list
+    traffic       None, or a dict: messages, bytes (sender, receiver)
+    """
+    path = os.fspath(path)
+    with _open(path) as file:
+        attributes = {name: _plain(value) for name, value in file.attrs.items()}
+        if "settings" not in attributes:
+            raise ValueError(f"{path}: not a run file of lamina: no attribute 'settings'")
+        if "layer" not in file:
+            raise ValueError(f"{path}: not a run file of lamina: no dataset /layer")
+        layers = [_plain(name) for name in _array(file, path, "layer")]
+        errors_group = file.get("errors", {})
+        return {
+            "path": path,
+            "layers": layers,
+            "settings": attributes["settings"],
+            "attributes": attributes,
+            "training": _training(file, path, len(layers)),
+            "gradients": _gradients(file, path, len(layers)),
+            "error_steps": sorted(int(name) for name in errors_group if name.isdigit()),
+            "traffic": _traffic(file, path),
+        }
+
+
+def errors(run, step):
+    """What was recorded of single inputs after `step` training steps.
+
+    A dict: index, label, prediction, loss (input); magnitude (layer, input), the norm of
+    each layer's error for that input alone.
+    """
+    if step not in run["error_steps"]:
+        there = ", ".join(map(str, run["error_steps"])) or "none"
+        raise ValueError(f"{run['path']}: no errors were recorded at step {step} "
+                         f"(recorded steps: {there})")
+    with _open(run["path"]) as file:
+        names = ("index", "label", "prediction", "loss", "magnitude")
+        return {name: _array(file, run["path"], f"errors/{step}/{name}") for name in names}
+
+
+def setting(run, key, default=None):
+    """The setting of a dotted key ("inference.step"), or `default` when it is absent."""
+    try:
+        value = yaml.safe_load(run["settings"])
+    except yaml.YAMLError as error:
+        line = str(error).splitlines()[0]
+        raise ValueError(f"{run['path']}: the settings are not YAML: {line}") from None
+    for part in key.split("."):
+        if not isinstance(value, dict) or part not in value:
+            return default
+        value = value[part]
+    return value
+
+
+def _open(path):
+    """The open HDF5 file, or an error of one line."""
+    with open(path, "rb"):  # a missing or unreadable file, a folder: OSError names it
+        pass
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{path}: not an HDF5 file, or a damaged one ({reason})") from None
+
+
+def _plain(value):
+    """Text as str, single numbers as Python numbers, arrays as they are."""
+    if isinstance(value, h5py.Empty):
+        return ""
+    if isinstance(value, np.ndarray) and value.shape == (1,):
+        value = value[0]
+    if isinstance(value, bytes):
+        return value.decode("utf-8").rstrip("\0")
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _array(file, path, name, shape=None, dtype=None):
+    """Dataset `name` as an array; ValueError when it is absent or not of `shape`."""
+    if not isinstance(file.get(name), h5py.Dataset):
+        raise ValueError(f"{path}: no dataset /{name}")
+    try:
+        array = np.asarray(file[name][()], dtype=dtype)
+    except (OSError, TypeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{path}: /{name} cannot be read ({reason})") from None
+    if shape is not None and array.shape != shape:
+        raise ValueError(f"{path}: /{name} has shape {array.shape}, expected {shape}")
+    return array
+
+
+def _measured(file, path, name, shape):
+    """Dataset `name` in float64; NaN of `shape` when it was not recorded."""
+    if name not in file:
+        return np.full(shape, np.nan)
+    return _array(file, path, name, shape, np.float64)
+
+
+def _training(file, path, n_layers):
+    if "training" not in file:
+        return None
+    step = _array(file, path, "training/step")
+    training = {"step": step}
+    for name in PER_STEP:
+        training[name] = _measured(file, path, f"training/{name}", step.shape)
+    for name in PER_LAYER:
+        shape = (n_layers,) + step.shape
+        training[name] = _measured(file, path, f"training/{name}", shape)
+    return training
+
+
+def _gradients(file, path, n_layers):
+    if "gradients" not in file:
+        return None
+    scales = {}
+    for name in ("step_size", "iteration"):
+        where = name if name in file else f"gradients/{name}"
+        scales[name] = _array(file, path, where)
+    shape = scales["step_size"].shape + (n_layers,) + scales["iteration"].shape
+    curves = {name: _array(file, path, f"gradients/{name}", shape, np.float64)
+              for name in ("relative_error", "angle")}
+    return {**scales, **curves}
+
+
+def _traffic(file, path):
+    if "traffic" not in file:
+        return None
+    return {name: _array(file, path, f"traffic/{name}") for name in ("messages", "bytes")}
