@@ -1,0 +1,15 @@
+/* Check: every MPI call goes through LM_MPI, which ends the job with the call, the place
+ * and MPI's own words when it fails. Internal to mpi/. */
+#ifndef LAMINA_CHECK_H
+#define LAMINA_CHECK_H
+
+#include <mpi.h>
+
+#define LM_MPI(call) lm_mpi_check((call), #call, __FILE__, __LINE__)
+
+void lm_mpi_check(int result, const char *call, const char *file, int line);
+
+/* The communicators of comm.c: one for links, one for agreement; never each other's. */
+MPI_Comm lm_comm_links(void);
+
+#endif

@@ -1,0 +1,126 @@
+#include "comm.h"
+
+#include "check.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static MPI_Comm links, files, agreement;
+static int rank, size, node_ranks, thread_level;
+static char who[32];
+
+void lm_mpi_check(int result, const char *call, const char *file, int line) {
+    if (result == MPI_SUCCESS)
+        return;
+    char text[MPI_MAX_ERROR_STRING] = "";
+    int length = 0;
+    PMPI_Error_string(result, text, &length);
+    lm_abort(LM_SYSTEM, "%s:%d: %s: %s", file, line, call, text);
+}
+
+static void abort_all(int code) {
+    PMPI_Abort(MPI_COMM_WORLD, code);
+    _exit(code);
+}
+
+static MPI_Comm duplicate(MPI_Comm from) {
+    MPI_Comm copy;
+    LM_MPI(MPI_Comm_dup(from, &copy));
+    LM_MPI(MPI_Comm_set_errhandler(copy, MPI_ERRORS_RETURN));
+    return copy;
+}
+
+void lm_comm_start(void) {
+    setenv("OMPI_MCA_mpi_yield_when_idle", "1", 0);
+    LM_MPI(MPI_Init_thread(NULL, NULL, MPI_THREAD_MULTIPLE, &thread_level));
+    LM_MPI(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN));
+    LM_MPI(MPI_Comm_rank(MPI_COMM_WORLD, &rank));
+    LM_MPI(MPI_Comm_size(MPI_COMM_WORLD, &size));
+    if (size > 1)
+        snprintf(who, sizeof who, "rank %d", rank);
+    lm_abort_hook(abort_all, size > 1 ? who : NULL);
+    links = duplicate(MPI_COMM_WORLD);
+    files = duplicate(MPI_COMM_WORLD);
+    agreement = duplicate(MPI_COMM_WORLD);
+    MPI_Comm node;
+    LM_MPI(MPI_Comm_split_type(agreement, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node));
+    LM_MPI(MPI_Comm_size(node, &node_ranks));
+    LM_MPI(MPI_Comm_free(&node));
+}
+
+void lm_comm_finish(void) {
+    LM_MPI(MPI_Comm_free(&links));
+    LM_MPI(MPI_Comm_free(&files));
+    LM_MPI(MPI_Comm_free(&agreement));
+    lm_abort_hook(NULL, NULL);
+    LM_MPI(MPI_Finalize());
+}
+
+int lm_comm_rank(void) {
+    return rank;
+}
+
+int lm_comm_size(void) {
+    return size;
+}
+
+int lm_comm_node_ranks(void) {
+    return node_ranks;
+}
+
+bool lm_comm_is_threaded(void) {
+    return thread_level >= MPI_THREAD_MULTIPLE;
+}
+
+const char *lm_comm_library(void) {
+    static char version[MPI_MAX_LIBRARY_VERSION_STRING];
+    int length;
+    LM_MPI(MPI_Get_library_version(version, &length));
+    version[strcspn(version, ",")] = '\0';
+    return version;
+}
+
+const void *lm_comm_files(void) {
+    return &files;
+}
+
+MPI_Comm lm_comm_links(void) {
+    return links;
+}
+
+bool lm_comm_agree(bool good, struct lm_status *status) {
+    int mine[2] = {good ? size : rank, good ? 0 : 1}, first, failed;
+    LM_MPI(MPI_Allreduce(&mine[0], &first, 1, MPI_INT, MPI_MIN, agreement));
+    LM_MPI(MPI_Allreduce(&mine[1], &failed, 1, MPI_INT, MPI_SUM, agreement));
+    if (failed == 0)
+        return true;
+    lm_comm_broadcast(status, sizeof *status, first);
+    if (failed < size)
+        lm_fail_prefix(status, "rank %d: ", first);
+    return false;
+}
+
+void lm_comm_broadcast(void *data, size_t bytes, int root) {
+    LM_ASSERT(bytes <= INT_MAX);
+    LM_MPI(MPI_Bcast(data, (int)bytes, MPI_BYTE, root, agreement));
+}
+
+void lm_comm_barrier(void) {
+    LM_MPI(MPI_Barrier(agreement));
+}
+
+/* Under mpirun a rank's standard error is a pipe to its parent; what counts is where the
+ * parent's goes. */
+bool lm_comm_on_terminal(void) {
+    if (isatty(STDERR_FILENO))
+        return true;
+    if (!getenv("OMPI_COMM_WORLD_RANK"))
+        return false;
+    char path[64], target[64] = "";
+    snprintf(path, sizeof path, "/proc/%ld/fd/2", (long)getppid());
+    return readlink(path, target, sizeof target - 1) > 0 &&
+           (strncmp(target, "/dev/pts/", 9) == 0 || strncmp(target, "/dev/tty", 8) == 0);
+}

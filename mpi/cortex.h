@@ -1,0 +1,89 @@
+/* Cortex: the layers of this rank and their links, and one batch's way through them:
+ *
+ *   forward   hat v travels up
+ *   infer     n steps of a rule: errors, feedback down; values up (rule.h)
+ *   learn     parameter gradients, without a message
+ *   update    one optimizer step, without a message
+ *
+ * A batch lies in chunks (tensor.h). Threads work on different chunks, and each exchanges
+ * the messages of its own chunks, so that one chunk computes while another's messages
+ * travel. On one rank a chunk goes through all steps while it stays in cache. Neither the
+ * ranks nor the threads change a bit of any result: each chunk sees the same operations in
+ * the same order, and sums over chunks have a fixed order (layer.h, lanes).
+ *
+ * All functions are called by all ranks in the same order with the same arguments; they
+ * exchange messages with the ranks of neighbouring layers only. */
+#ifndef LAMINA_CORTEX_H
+#define LAMINA_CORTEX_H
+
+#include "placement.h"
+#include "rule.h"
+#include "traffic.h"
+
+struct lm_cortex;
+
+struct lm_cortex_plan {
+    const struct lm_network *network;     /* not owned, must outlive the cortex */
+    const struct lm_placement *placement; /* likewise */
+    int rank;                             /* this rank */
+    const struct lm_optimizer *optimizer; /* not owned */
+    bool exact;                           /* keep exact gradients too */
+    size_t batch;                         /* most inputs of a batch */
+    size_t chunk;                         /* inputs per chunk */
+    int threads;
+};
+
+/* The layers of a rank with zero parameters, and their links. Free with destroy. */
+struct lm_cortex *lm_cortex_create(const struct lm_cortex_plan *plan);
+void lm_cortex_destroy(struct lm_cortex *cortex);
+
+/* The layers of this rank, in the order of the network. */
+int lm_cortex_layers(const struct lm_cortex *cortex);
+struct lm_layer *lm_cortex_layer(const struct lm_cortex *cortex, int i);
+
+/* The layer of this rank that is layer `index` of the network, or NULL. */
+struct lm_layer *lm_cortex_find(const struct lm_cortex *cortex, int index);
+
+/* Whether this rank reads the images, and whether it reads the labels. */
+bool lm_cortex_has_input(const struct lm_cortex *cortex);
+bool lm_cortex_has_output(const struct lm_cortex *cortex);
+
+/* The next batch has n inputs. Then fill, for each chunk c < lm_cortex_chunks, count inputs:
+ * lm_cortex_input (input units, width), NULL unless has_input, and lm_cortex_label (count),
+ * NULL unless has_output. Local. */
+void lm_cortex_set_batch(struct lm_cortex *cortex, size_t n);
+int lm_cortex_chunks(const struct lm_cortex *cortex);
+size_t lm_cortex_count(const struct lm_cortex *cortex, int c);
+real *lm_cortex_input(const struct lm_cortex *cortex, int c);
+int *lm_cortex_label(const struct lm_cortex *cortex, int c);
+
+/* hat v of every layer. Neighbour. */
+void lm_cortex_forward(struct lm_cortex *cortex);
+
+/* Start inference at hat v. Local. */
+void lm_cortex_begin(struct lm_cortex *cortex, const struct lm_rule *rule);
+
+/* n more steps of inference (one sweep for a rule that sweeps). Neighbour: n messages per
+ * link and chunk down, and n up if values travel; 1 down for a sweep. */
+void lm_cortex_infer(struct lm_cortex *cortex, const struct lm_rule *rule,
+                     const struct lm_inference *inference, long n);
+
+/* gradient of every layer (exact, if asked for, into layer->exact). Local. */
+void lm_cortex_learn(struct lm_cortex *cortex, const struct lm_rule *rule,
+                     const struct lm_inference *inference, bool exact);
+
+/* Optimizer step number t = 1, 2, ... of every layer. Local. */
+void lm_cortex_update(struct lm_cortex *cortex, long t, double rate, double momentum);
+
+/* What the output layer says of the batch, from hat v, in the order of the inputs, each
+ * (batch) and possibly NULL; only where has_output. Local. */
+void lm_cortex_outcome(const struct lm_cortex *cortex, const struct lm_loss *loss,
+                       double *losses, int *predictions);
+
+/* Messages that this rank must have sent to rank `to` for one batch of `chunks` chunks: per
+ * forward pass, and per inference of n steps of a rule. What the audit is held against. */
+int64_t lm_cortex_forward_messages(const struct lm_cortex *cortex, int to, int chunks);
+int64_t lm_cortex_inference_messages(const struct lm_cortex *cortex, const struct lm_rule *rule,
+                                     long n, int to, int chunks);
+
+#endif

@@ -1,0 +1,108 @@
+#include "placement.h"
+
+#include "memory.h"
+
+#include <math.h>
+#include <stdio.h>
+
+static bool place_by_hand(struct lm_placement *placement, const struct lm_network *network,
+                          const int *by_hand, struct lm_status *status) {
+    int *layers = lm_allocate((size_t)placement->n_ranks, sizeof *layers);
+    int bad_layer = -1, idle_rank = -1;
+    for (int l = network->n_layers - 1; l >= 0; l--) {
+        placement->rank[l] = by_hand[l];
+        if (by_hand[l] < 0 || by_hand[l] >= placement->n_ranks)
+            bad_layer = l;
+        else
+            layers[by_hand[l]]++;
+    }
+    for (int r = placement->n_ranks - 1; r >= 0; r--)
+        if (layers[r] == 0)
+            idle_rank = r;
+    lm_free(layers);
+    if (bad_layer >= 0)
+        return lm_fail(
+            status, LM_USAGE, "placement puts layer %s on rank %d: there are ranks 0 to %d",
+            network->layers[bad_layer].name, by_hand[bad_layer], placement->n_ranks - 1);
+    if (idle_rank >= 0)
+        return lm_fail(status, LM_USAGE, "placement leaves rank %d of %d without a layer",
+                       idle_rank, placement->n_ranks);
+    return true;
+}
+
+/* best[r][l]: smallest possible largest cost of a block when layers 0..l lie on ranks
+ * 0..r; first[r][l]: where the last of these blocks begins. */
+static void place_by_cost(struct lm_placement *placement, const struct lm_network *network) {
+    int n = network->n_layers, ranks = placement->n_ranks;
+    double *best = lm_allocate((size_t)(ranks * n), sizeof *best);
+    int *first = lm_allocate((size_t)(ranks * n), sizeof *first);
+    for (int r = 0; r < ranks; r++)
+        for (int l = 0; l < n; l++) {
+            double block = 0;
+            best[r * n + l] = INFINITY;
+            for (int f = l; f >= 0; f--) {
+                block += network->layers[f].flops;
+                double below = r == 0 ? (f == 0 ? 0 : INFINITY)
+                                      : (f == 0 ? INFINITY : best[(r - 1) * n + f - 1]);
+                double cost = fmax(block, below);
+                if (cost < best[r * n + l]) {
+                    best[r * n + l] = cost;
+                    first[r * n + l] = f;
+                }
+            }
+        }
+    for (int r = ranks - 1, last = n - 1; r >= 0; r--) {
+        int f = first[r * n + last];
+        for (int l = f; l <= last; l++)
+            placement->rank[l] = r;
+        last = f - 1;
+    }
+    lm_free(best);
+    lm_free(first);
+}
+
+bool lm_placement_init(struct lm_placement *placement, const struct lm_network *network,
+                       int n_ranks, const int *by_hand, struct lm_status *status) {
+    *placement = (struct lm_placement){.n_ranks = n_ranks, .n_layers = network->n_layers};
+    if (n_ranks > network->n_layers)
+        return lm_fail(
+            status, LM_USAGE,
+            "%d ranks are too many: the network has %d layers and can use at most %d "
+            "ranks, one layer each",
+            n_ranks, network->n_layers, network->n_layers);
+    if (n_ranks < 1)
+        return lm_fail(status, LM_USAGE, "%d ranks: at least 1 is expected", n_ranks);
+    placement->rank = lm_allocate((size_t)network->n_layers, sizeof *placement->rank);
+    if (by_hand && !place_by_hand(placement, network, by_hand, status)) {
+        lm_placement_clear(placement);
+        return false;
+    }
+    if (!by_hand)
+        place_by_cost(placement, network);
+    return true;
+}
+
+void lm_placement_clear(struct lm_placement *placement) {
+    lm_free(placement->rank);
+    placement->rank = NULL;
+}
+
+const char *lm_placement_text(const struct lm_placement *placement,
+                              const struct lm_network *network, char *text, size_t size) {
+    size_t length = 0;
+    for (int l = 0; l < placement->n_layers && length < size; l++)
+        length += (size_t)snprintf(text + length, size - length, "%s%s:%d", l ? " " : "",
+                                   network->layers[l].name, placement->rank[l]);
+    return text;
+}
+
+int lm_placement_edges(const struct lm_placement *placement, const struct lm_network *network,
+                       int a, int b) {
+    int n = 0;
+    for (int e = 0; e < network->n_edges; e++) {
+        int up = placement->rank[network->edges[e].parent];
+        int down = placement->rank[network->edges[e].child];
+        n += (up == a && down == b) || (up == b && down == a);
+    }
+    return n;
+}

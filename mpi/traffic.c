@@ -1,0 +1,171 @@
+#include "traffic.h"
+
+#include "check.h"
+#include "comm.h"
+#include "memory.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+struct count {
+    atomic_int_fast64_t messages, bytes;
+};
+
+static struct count *counts; /* (LM_PHASES, ranks) */
+static atomic_int open_phase = -1;
+static atomic_int_fast64_t elsewhere;
+
+static struct count *count_of(int phase, int to) {
+    if (!counts)
+        counts = lm_allocate((size_t)(LM_PHASES * lm_comm_size()), sizeof *counts);
+    return &counts[phase * lm_comm_size() + to];
+}
+
+void lm_traffic_open(enum lm_phase phase) {
+    count_of(0, 0);
+    atomic_store(&open_phase, (int)phase);
+}
+
+void lm_traffic_close(void) {
+    atomic_store(&open_phase, -1);
+}
+
+int64_t lm_traffic_messages(enum lm_phase phase, int to) {
+    return atomic_load(&count_of((int)phase, to)->messages);
+}
+
+int64_t lm_traffic_bytes(enum lm_phase phase, int to) {
+    return atomic_load(&count_of((int)phase, to)->bytes);
+}
+
+int64_t lm_traffic_elsewhere(void) {
+    return atomic_load(&elsewhere);
+}
+
+void lm_traffic_reset(void) {
+    lm_free(counts);
+    counts = NULL;
+    atomic_store(&elsewhere, 0);
+}
+
+static void count_message(int n, MPI_Datatype type, int to, MPI_Comm comm) {
+    int phase = atomic_load(&open_phase);
+    if (phase < 0 || to == MPI_PROC_NULL)
+        return;
+    MPI_Group group, world;
+    int bytes = 0, receiver = MPI_UNDEFINED;
+    PMPI_Type_size(type, &bytes);
+    PMPI_Comm_group(comm, &group);
+    PMPI_Comm_group(MPI_COMM_WORLD, &world);
+    PMPI_Group_translate_ranks(group, 1, &to, world, &receiver);
+    PMPI_Group_free(&group);
+    PMPI_Group_free(&world);
+    if (receiver == MPI_UNDEFINED) {
+        atomic_fetch_add(&elsewhere, 1);
+        return;
+    }
+    struct count *count = count_of(phase, receiver);
+    atomic_fetch_add(&count->messages, 1);
+    atomic_fetch_add(&count->bytes, (int64_t)n * bytes);
+}
+
+static void count_elsewhere(void) {
+    if (atomic_load(&open_phase) >= 0)
+        atomic_fetch_add(&elsewhere, 1);
+}
+
+/* Point-to-point sends: counted by receiver. MPI's own parameter names. */
+#define SEND(NAME)                                                                             \
+    int MPI_##NAME(const void *buffer, int n, MPI_Datatype type, int to, int tag,              \
+                   MPI_Comm comm) {                                                            \
+        count_message(n, type, to, comm);                                                      \
+        return PMPI_##NAME(buffer, n, type, to, tag, comm);                                    \
+    }
+#define ISEND(NAME)                                                                            \
+    int MPI_##NAME(const void *buffer, int n, MPI_Datatype type, int to, int tag,              \
+                   MPI_Comm comm, MPI_Request *request) {                                      \
+        count_message(n, type, to, comm);                                                      \
+        return PMPI_##NAME(buffer, n, type, to, tag, comm, request);                           \
+    }
+SEND(Send)
+SEND(Ssend) SEND(Bsend) SEND(Rsend) ISEND(Isend) ISEND(Issend) ISEND(Ibsend) ISEND(Irsend)
+
+    int MPI_Sendrecv(const void *out, int n_out, MPI_Datatype out_type, int to, int out_tag,
+                     void *in, int n_in, MPI_Datatype in_type, int from, int in_tag,
+                     MPI_Comm comm, MPI_Status *status) {
+    count_message(n_out, out_type, to, comm);
+    return PMPI_Sendrecv(out, n_out, out_type, to, out_tag, in, n_in, in_type, from, in_tag,
+                         comm, status);
+}
+
+/* Everything else that communicates: counted as elsewhere. */
+#define OTHER(NAME, PARAMETERS, ARGUMENTS)                                                     \
+    int MPI_##NAME PARAMETERS {                                                                \
+        count_elsewhere();                                                                     \
+        return PMPI_##NAME ARGUMENTS;                                                          \
+    }
+OTHER(Start, (MPI_Request * r), (r))
+OTHER(Startall, (int n, MPI_Request *r), (n, r))
+OTHER(Barrier, (MPI_Comm c), (c))
+OTHER(Ibarrier, (MPI_Comm c, MPI_Request *r), (c, r))
+OTHER(Bcast, (void *b, int n, MPI_Datatype t, int root, MPI_Comm c), (b, n, t, root, c))
+OTHER(Ibcast, (void *b, int n, MPI_Datatype t, int root, MPI_Comm c, MPI_Request *r),
+      (b, n, t, root, c, r))
+OTHER(Reduce, (const void *a, void *b, int n, MPI_Datatype t, MPI_Op o, int root, MPI_Comm c),
+      (a, b, n, t, o, root, c))
+OTHER(Allreduce, (const void *a, void *b, int n, MPI_Datatype t, MPI_Op o, MPI_Comm c),
+      (a, b, n, t, o, c))
+OTHER(Iallreduce,
+      (const void *a, void *b, int n, MPI_Datatype t, MPI_Op o, MPI_Comm c, MPI_Request *r),
+      (a, b, n, t, o, c, r))
+OTHER(Scan, (const void *a, void *b, int n, MPI_Datatype t, MPI_Op o, MPI_Comm c),
+      (a, b, n, t, o, c))
+OTHER(Gather,
+      (const void *a, int n, MPI_Datatype t, void *b, int m, MPI_Datatype u, int root,
+       MPI_Comm c),
+      (a, n, t, b, m, u, root, c))
+OTHER(Gatherv,
+      (const void *a, int n, MPI_Datatype t, void *b, const int m[], const int d[],
+       MPI_Datatype u, int root, MPI_Comm c),
+      (a, n, t, b, m, d, u, root, c))
+OTHER(Scatter,
+      (const void *a, int n, MPI_Datatype t, void *b, int m, MPI_Datatype u, int root,
+       MPI_Comm c),
+      (a, n, t, b, m, u, root, c))
+OTHER(Allgather,
+      (const void *a, int n, MPI_Datatype t, void *b, int m, MPI_Datatype u, MPI_Comm c),
+      (a, n, t, b, m, u, c))
+OTHER(Allgatherv,
+      (const void *a, int n, MPI_Datatype t, void *b, const int m[], const int d[],
+       MPI_Datatype u, MPI_Comm c),
+      (a, n, t, b, m, d, u, c))
+OTHER(Alltoall,
+      (const void *a, int n, MPI_Datatype t, void *b, int m, MPI_Datatype u, MPI_Comm c),
+      (a, n, t, b, m, u, c))
+OTHER(Alltoallv,
+      (const void *a, const int n[], const int e[], MPI_Datatype t, void *b, const int m[],
+       const int d[], MPI_Datatype u, MPI_Comm c),
+      (a, n, e, t, b, m, d, u, c))
+OTHER(Neighbor_alltoallw,
+      (const void *a, const int n[], const MPI_Aint e[], const MPI_Datatype t[], void *b,
+       const int m[], const MPI_Aint d[], const MPI_Datatype u[], MPI_Comm c),
+      (a, n, e, t, b, m, d, u, c))
+OTHER(Put,
+      (const void *a, int n, MPI_Datatype t, int to, MPI_Aint d, int m, MPI_Datatype u,
+       MPI_Win w),
+      (a, n, t, to, d, m, u, w))
+OTHER(Get,
+      (void *a, int n, MPI_Datatype t, int to, MPI_Aint d, int m, MPI_Datatype u, MPI_Win w),
+      (a, n, t, to, d, m, u, w))
+OTHER(Accumulate,
+      (const void *a, int n, MPI_Datatype t, int to, MPI_Aint d, int m, MPI_Datatype u,
+       MPI_Op o, MPI_Win w),
+      (a, n, t, to, d, m, u, o, w))
+OTHER(Comm_dup, (MPI_Comm c, MPI_Comm *copy), (c, copy))
+OTHER(Comm_split, (MPI_Comm c, int color, int key, MPI_Comm *part), (c, color, key, part))
+OTHER(File_write_at,
+      (MPI_File f, MPI_Offset o, const void *b, int n, MPI_Datatype t, MPI_Status *s),
+      (f, o, b, n, t, s))
+OTHER(File_write_at_all,
+      (MPI_File f, MPI_Offset o, const void *b, int n, MPI_Datatype t, MPI_Status *s),
+      (f, o, b, n, t, s))

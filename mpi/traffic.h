@@ -1,0 +1,36 @@
+/* Traffic: an audit of every message, counted underneath MPI.
+ *
+ * traffic.c stands between the program and the MPI library (profiling interface, PMPI) and
+ * counts, while a window is open, what this rank sends: point-to-point messages by receiver,
+ * and any other call that communicates (collectives, one-sided, persistent, file) as
+ * `elsewhere`, whoever makes it, HDF5 included. So what is said of locality is measured
+ * where the messages pass, not where they are meant. */
+#ifndef LAMINA_TRAFFIC_H
+#define LAMINA_TRAFFIC_H
+
+#include <stdint.h>
+
+/* What the messages were for. */
+enum lm_phase {
+    LM_PHASE_FORWARD,   /* feedforward values */
+    LM_PHASE_INFERENCE, /* values and feedback of the rule that trains */
+    LM_PHASE_EXACT,     /* exact errors for comparison, when gradients are recorded */
+    LM_PHASE_EVALUATE,  /* test batches and recorded inputs, outside training steps */
+    LM_PHASES
+};
+
+/* Open a window on a phase, or close it. Not nested. Call outside parallel regions. */
+void lm_traffic_open(enum lm_phase phase);
+void lm_traffic_close(void);
+
+/* Messages and bytes that this rank sent to rank `to` in a phase. */
+int64_t lm_traffic_messages(enum lm_phase phase, int to);
+int64_t lm_traffic_bytes(enum lm_phase phase, int to);
+
+/* Communicating calls other than point-to-point messages inside any window. */
+int64_t lm_traffic_elsewhere(void);
+
+/* Forget all counts. */
+void lm_traffic_reset(void);
+
+#endif
