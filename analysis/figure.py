@@ -227,7 +227,8 @@ def draw_column(top, bottom, run, column, floor):
                      markeredgewidth=0.4)
         error = gradients["relative_error"][column, i]
         top.plot(iteration, np.where(error == 0, floor, error), **style)
-        bottom.plot(iteration, np.where(diverged[i], np.nan, gradients["angle"][column, i]), **style)
+        angle = gradients["angle"][column, i]
+        bottom.plot(iteration, np.where(diverged[i], np.nan, angle), **style)
     top.set_title(f"$\\eta$ = {gradients['step_size'][column]:.4g}"
                   + (" (diverges)" if diverged.any() else ""))
     bottom.set_xlabel("iterations $n$")
