@@ -1,6 +1,6 @@
 #include "comm.h"
 
-#include "check.h"
+#include "mpi_check.h"
 
 #include <limits.h>
 #include <stdio.h>

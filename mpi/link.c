@@ -1,6 +1,6 @@
 #include "link.h"
 
-#include "check.h"
+#include "mpi_check.h"
 #include "memory.h"
 
 #include <limits.h>

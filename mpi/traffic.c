@@ -1,6 +1,6 @@
 #include "traffic.h"
 
-#include "check.h"
+#include "mpi_check.h"
 #include "comm.h"
 #include "memory.h"
 

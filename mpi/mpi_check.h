@@ -1,7 +1,7 @@
-/* Check: every MPI call goes through LM_MPI, which ends the job with the call, the place
+/* MPI check: every MPI call goes through LM_MPI, which ends the job with the call, the place
  * and MPI's own words when it fails. Internal to mpi/. */
-#ifndef LAMINA_CHECK_H
-#define LAMINA_CHECK_H
+#ifndef LAMINA_MPI_CHECK_H
+#define LAMINA_MPI_CHECK_H
 
 #include <mpi.h>
 

@@ -1,0 +1,379 @@
+/* The invariants of design: placement, exactness, closed form, locality, on small nets. Run
+ * with several rank counts; every rank also simulates the whole network by itself and
+ * compares. */
+#include "comm.h"
+#include "divergence.h"
+#include "memory.h"
+#include "small_networks.h"
+#include "threads.h"
+
+#include <check.h>
+#include <math.h>
+#include <mpi.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { BATCH = 70, CHUNK = 32 };
+
+static const char *const networks[] = {"conv", "mlp", "skip"};
+static const char *const losses[] = {"mse", "cross_entropy"};
+
+static int usable_ranks(const char *name) {
+    struct lm_network *network = small_network(name);
+    int layers = network->n_layers;
+    lm_network_destroy(network);
+    return lm_comm_size() < layers ? lm_comm_size() : layers;
+}
+
+/* Gradients of this rank's layers against those of the same layers of `whole`. */
+static void expect_same_gradients(const struct small_cortex *mine,
+                                  const struct small_cortex *whole, const char *what) {
+    for (int i = 0; i < lm_cortex_layers(mine->cortex); i++) {
+        const struct lm_layer *a = lm_cortex_layer(mine->cortex, i);
+        const struct lm_layer *b = lm_cortex_find(whole->cortex, a->index);
+        size_t bytes = a->plan->map.parameters * sizeof(real);
+        ck_assert_msg(memcmp(a->gradient, b->gradient, bytes) == 0, "%s: layer %s differs",
+                      what, a->plan->name);
+    }
+}
+
+/* Row i of networks x rules x states x presynaptic. */
+START_TEST(placement_and_threads_change_no_bit) {
+    const struct lm_rule *rule = lm_rules()[_i / 6];
+    const char *name = networks[_i % 3];
+    struct lm_inference inference = small_inference(losses[_i % 2], 0.1, BATCH);
+    inference.presynaptic_value = _i % 6 < 3;
+    int ranks = usable_ranks(name);
+    struct small_cortex *whole = small_cortex_create(name, 0, BATCH, CHUNK, 1);
+    small_run(whole, rule->name, rule->state, &inference, 7, false);
+    for (int threads = 1; threads <= 2; threads++) {
+        struct small_cortex *two = small_cortex_create(name, 0, BATCH, CHUNK, threads);
+        small_run(two, rule->name, rule->state, &inference, 7, false);
+        expect_same_gradients(two, whole, "threads");
+        small_cortex_destroy(two);
+        if (ranks < lm_comm_size())
+            continue;
+        struct small_cortex *mine = small_cortex_create(name, ranks, BATCH, CHUNK, threads);
+        small_run(mine, rule->name, rule->state, &inference, 7, false);
+        expect_same_gradients(mine, whole, rule->name);
+        small_cortex_destroy(mine);
+    }
+    small_cortex_destroy(whole);
+}
+END_TEST
+
+/* P(Bin(n, p) <= k) in double. */
+static double binomial_at_most(int n, double p, int k) {
+    double sum = 0;
+    for (int i = 0; i <= k && i <= n; i++)
+        sum += exp(lgamma(n + 1) - lgamma(i + 1) - lgamma(n - i + 1)) * pow(p, i) *
+               pow(1 - p, n - i);
+    return k < 0 ? 0 : sum;
+}
+
+/* Fixed prediction on a chain: relative error P(Bin(n-1, eta) <= L-l-1), angle 0. */
+static void expect_closed_form(const char *name, const char *loss, double eta, int n) {
+    const double tolerance = sizeof(real) == 4 ? 1e-5 : 1e-12;
+    struct small_cortex *small = small_cortex_create(name, 0, BATCH, CHUNK, 1);
+    struct lm_inference inference = small_inference(loss, eta, BATCH);
+    small_run(small, "backprop", "deviation", &inference, 1, true);
+    small_run(small, "fixed-prediction", "deviation", &inference, n, false);
+    int layers = small->network->n_layers;
+    for (int i = 0; i < layers; i++) {
+        const struct lm_layer *layer = lm_cortex_layer(small->cortex, i);
+        struct lm_divergence d =
+            lm_divergence_measure(&layer->plan->map, layer->gradient, layer->exact);
+        double expected = binomial_at_most(n - 1, eta, layers - i - 2);
+        ck_assert_msg(fabs(d.relative_error - expected) <= tolerance,
+                      "%s %s layer %d: %.15g instead of %.15g", name, loss, i, d.relative_error,
+                      expected);
+        ck_assert_msg(d.angle <= (expected < 1 ? 0.001 : 90), "layer %d: angle %g", i, d.angle);
+    }
+    small_cortex_destroy(small);
+}
+
+START_TEST(fixed_prediction_follows_the_closed_form) {
+    for (int net = 0; net < 2; net++)
+        for (int loss = 0; loss < 2; loss++) {
+            expect_closed_form(networks[net], losses[loss], 0.1, 20);
+            expect_closed_form(networks[net], losses[loss], 0.5, 7);
+            expect_closed_form(networks[net], losses[loss], 1, 3);
+        }
+}
+END_TEST
+
+START_TEST(published_closed_form_values) {
+    const double published[] = {.88500, .70544, .42026, .13509, 0};
+    for (int l = 1; l <= 5; l++)
+        ck_assert(fabs(binomial_at_most(19, 0.1, 5 - l - 1) - published[l - 1]) <= 5e-6);
+}
+END_TEST
+
+/* On a graph each path of length k to the output counts with weight P(Bin(n-1, eta) >= k).
+ * The skip net without its relu kinks moving: all Jacobians are at hat v, so the error of
+ * layer b (paths b-c-join-out: 3 edges) and input_copy (2 edges) is a multiple of the exact
+ * one, and that of layer a a mixture of three paths, found by cutting edges. */
+START_TEST(paths_of_a_graph_add_up) {
+    const double eta = 0.3, tolerance = sizeof(real) == 4 ? 1e-5 : 1e-12;
+    const int n = 6;
+    const struct {
+        const char *layer;
+        int edges;
+    } cases[] = {{"b", 3}, {"c", 2}, {"join", 1}, {"input_copy", 2}, {"out", 0}};
+    struct small_cortex *small = small_cortex_create("skip", 0, BATCH, CHUNK, 1);
+    struct lm_inference inference = small_inference("mse", eta, BATCH);
+    small_run(small, "backprop", "deviation", &inference, 1, true);
+    small_run(small, "fixed-prediction", "deviation", &inference, n, false);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        int index = lm_network_find(small->network, cases[i].layer);
+        const struct lm_layer *layer = lm_cortex_find(small->cortex, index);
+        struct lm_divergence d =
+            lm_divergence_measure(&layer->plan->map, layer->gradient, layer->exact);
+        double expected = binomial_at_most(n - 1, eta, cases[i].edges - 1);
+        ck_assert_msg(fabs(d.relative_error - expected) <= tolerance, "layer %s: %g, not %g",
+                      cases[i].layer, d.relative_error, expected);
+    }
+    small_cortex_destroy(small);
+}
+END_TEST
+
+/* The errors of layer a on the skip net after n steps, all chunks one after another. */
+static double *errors_of_a(struct small_cortex *small, size_t *count) {
+    struct lm_layer *a = lm_cortex_find(small->cortex, lm_network_find(small->network, "a"));
+    *count = a->plan->units * BATCH;
+    double *all = lm_allocate(*count, sizeof *all);
+    size_t k = 0;
+    for (int c = 0; c < lm_cortex_chunks(small->cortex); c++)
+        for (size_t u = 0; u < a->plan->units; u++)
+            for (size_t b = 0; b < a->chunks[c].count; b++)
+                all[k++] = (double)a->chunks[c].error[u * a->chunks[c].width + b];
+    return all;
+}
+
+/* eta 1 shows the paths one by one: after n steps all paths of fewer than n edges count in
+ * full. With e(n) those sums, any eta gives e = sum_k P(Bin(n-1, eta) >= k) (e(k+1) - e(k)). */
+START_TEST(each_path_of_a_graph_has_its_weight) {
+    const double eta = 0.3, tolerance = sizeof(real) == 4 ? 1e-5 : 1e-12;
+    const int n = 6;
+    struct small_cortex *small = small_cortex_create("skip", 0, BATCH, CHUNK, 1);
+    struct lm_inference full = small_inference("mse", 1, BATCH);
+    struct lm_inference partial = small_inference("mse", eta, BATCH);
+    size_t count;
+    double *path[6], difference = 0, norm = 0;
+    for (int k = 0; k < 6; k++) {
+        small_run(small, "fixed-prediction", "deviation", &full, k + 1, false);
+        path[k] = errors_of_a(small, &count);
+    }
+    small_run(small, "fixed-prediction", "deviation", &partial, n, false);
+    double *mixed = errors_of_a(small, &count);
+    for (size_t i = 0; i < count; i++) {
+        double expected = path[0][i];
+        for (int k = 1; k < 6; k++)
+            expected +=
+                (1 - binomial_at_most(n - 1, eta, k - 1)) * (path[k][i] - path[k - 1][i]);
+        difference += (mixed[i] - expected) * (mixed[i] - expected);
+        norm += expected * expected;
+    }
+    ck_assert(norm > 0);
+    ck_assert(sqrt(difference / norm) <= tolerance);
+    for (int k = 0; k < 6; k++)
+        lm_free(path[k]);
+    lm_free(mixed);
+    small_cortex_destroy(small);
+}
+END_TEST
+
+/* eta 1 and n = depth: the bits of backprop, on chains and on the graph. */
+START_TEST(fixed_prediction_is_exact_when_eta_is_1) {
+    for (int net = 0; net < 3; net++) {
+        struct small_cortex *small = small_cortex_create(networks[net], 0, BATCH, CHUNK, 1);
+        struct small_cortex *other = small_cortex_create(networks[net], 0, BATCH, CHUNK, 1);
+        struct lm_inference inference = small_inference(losses[net % 2], 1, BATCH);
+        long depth = lm_network_depth(small->network);
+        for (long t = 1; t <= 5; t++) {
+            small_run(small, "fixed-prediction", "deviation", &inference, depth, false);
+            small_run(other, "backprop", "deviation", &inference, 1, false);
+            expect_same_gradients(small, other, networks[net]);
+            lm_cortex_update(small->cortex, t, 0.01, 0);
+            lm_cortex_update(other->cortex, t, 0.01, 0);
+        }
+        small_cortex_destroy(small);
+        small_cortex_destroy(other);
+    }
+}
+END_TEST
+
+/* Strict inference that has settled has the fixed point's errors: the exact gradient up to
+ * the order of the errors; and after one step the hidden layers have no error yet. */
+START_TEST(strict_starts_at_zero_and_settles_near_backprop) {
+    struct small_cortex *small = small_cortex_create("mlp", 0, BATCH, CHUNK, 1);
+    struct lm_inference inference = small_inference("mse", 0.2, BATCH);
+    small_run(small, "backprop", "deviation", &inference, 1, true);
+    small_run(small, "strict", "deviation", &inference, 1, false);
+    for (int i = 0; i + 1 < small->network->n_layers; i++) {
+        const struct lm_layer *layer = lm_cortex_layer(small->cortex, i);
+        struct lm_divergence d =
+            lm_divergence_measure(&layer->plan->map, layer->gradient, layer->exact);
+        ck_assert(d.relative_error == 1 && d.angle == 90);
+    }
+    small_run(small, "strict", "deviation", &inference, 2000, false);
+    for (int i = 0; i < small->network->n_layers; i++) {
+        const struct lm_layer *layer = lm_cortex_layer(small->cortex, i);
+        struct lm_divergence d =
+            lm_divergence_measure(&layer->plan->map, layer->gradient, layer->exact);
+        ck_assert_msg(d.relative_error <= 0.01, "layer %d: %g", i, d.relative_error);
+    }
+    small_cortex_destroy(small);
+}
+END_TEST
+
+/* What the audit counted for each rank against what the links must carry. */
+static void expect_traffic(const struct small_cortex *mine, const struct lm_rule *rule,
+                           long n) {
+    int chunks = lm_cortex_chunks(mine->cortex);
+    for (int to = 0; to < lm_comm_size(); to++) {
+        int64_t forward = lm_traffic_messages(LM_PHASE_FORWARD, to);
+        int64_t inference = lm_traffic_messages(LM_PHASE_INFERENCE, to);
+        int edges = lm_placement_edges(&mine->placement, mine->network, lm_comm_rank(), to);
+        bool neighbour = to != lm_comm_rank() && edges > 0;
+        ck_assert(neighbour || (forward == 0 && inference == 0));
+        ck_assert(forward == lm_cortex_forward_messages(mine->cortex, to, chunks));
+        ck_assert(inference == lm_cortex_inference_messages(mine->cortex, rule, n, to, chunks));
+        ck_assert((inference > 0) == (neighbour && (rule->values_travel ||
+                                                    lm_traffic_bytes(LM_PHASE_INFERENCE, to))));
+    }
+    ck_assert(lm_traffic_elsewhere() == 0);
+}
+
+START_TEST(messages_go_to_neighbours_only_and_are_counted) {
+    const struct lm_rule *rule = lm_rules()[_i];
+    for (int net = 0; net < 3; net++) {
+        if (usable_ranks(networks[net]) < lm_comm_size())
+            continue;
+        struct small_cortex *mine =
+            small_cortex_create(networks[net], lm_comm_size(), BATCH, CHUNK, 1);
+        struct lm_inference inference = small_inference("mse", 0.1, BATCH);
+        lm_comm_barrier();
+        lm_traffic_reset();
+        lm_traffic_open(LM_PHASE_FORWARD);
+        lm_cortex_forward(mine->cortex);
+        lm_traffic_close();
+        lm_cortex_begin(mine->cortex, rule);
+        lm_traffic_open(LM_PHASE_INFERENCE);
+        lm_cortex_infer(mine->cortex, rule, &inference, 9);
+        lm_cortex_learn(mine->cortex, rule, &inference, false);
+        lm_traffic_close();
+        expect_traffic(mine, rule, 9);
+        small_cortex_destroy(mine);
+    }
+}
+END_TEST
+
+/* On a chain with one layer per rank: n up and n down per chunk for strict. */
+START_TEST(strict_sends_n_messages_each_way) {
+    if (lm_comm_size() != 5)
+        return;
+    struct small_cortex *mine = small_cortex_create("mlp", 5, BATCH, CHUNK, 1);
+    struct lm_inference inference = small_inference("mse", 0.1, BATCH);
+    lm_traffic_reset();
+    lm_cortex_forward(mine->cortex);
+    lm_traffic_open(LM_PHASE_INFERENCE);
+    lm_cortex_begin(mine->cortex, lm_rule_find("strict", "deviation"));
+    lm_cortex_infer(mine->cortex, lm_rule_find("strict", "deviation"), &inference, 20);
+    lm_traffic_close();
+    for (int to = 0; to < 5; to++)
+        ck_assert(lm_traffic_messages(LM_PHASE_INFERENCE, to) ==
+                  (abs(to - lm_comm_rank()) == 1 ? 3 * 20 : 0));
+    small_cortex_destroy(mine);
+}
+END_TEST
+
+/* The audit can fail: a message past a neighbour, and a collective, are both seen. */
+START_TEST(audit_sees_planted_messages) {
+    int token = 1, received = 0, last = lm_comm_size() - 1;
+    lm_traffic_reset();
+    lm_traffic_open(LM_PHASE_INFERENCE);
+    if (last > 0 && lm_comm_rank() == 0)
+        MPI_Send(&token, 1, MPI_INT, last, 5, MPI_COMM_WORLD);
+    if (last > 0 && lm_comm_rank() == last)
+        MPI_Recv(&received, 1, MPI_INT, 0, 5, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
+    MPI_Barrier(MPI_COMM_WORLD);
+    lm_traffic_close();
+    MPI_Barrier(MPI_COMM_WORLD);
+    ck_assert(lm_traffic_elsewhere() == 1);
+    if (last > 0 && lm_comm_rank() == 0) {
+        ck_assert(lm_traffic_messages(LM_PHASE_INFERENCE, last) == 1);
+        ck_assert(lm_traffic_bytes(LM_PHASE_INFERENCE, last) == (int64_t)sizeof token);
+    }
+    lm_traffic_reset();
+}
+END_TEST
+
+/* State kept as v loses errors in float; as deviation it does not: closed form as witness. */
+START_TEST(state_value_loses_precision_in_float) {
+    if (sizeof(real) == 8)
+        return;
+    struct small_cortex *small = small_cortex_create("conv", 0, BATCH, CHUNK, 1);
+    struct lm_inference inference = small_inference("cross_entropy", 0.1, BATCH);
+    small_run(small, "backprop", "deviation", &inference, 1, true);
+    const struct lm_layer *layer = lm_cortex_layer(small->cortex, 0);
+    double off[2];
+    const char *const states[] = {"deviation", "value"};
+    for (int s = 0; s < 2; s++) {
+        small_run(small, "fixed-prediction", states[s], &inference, 200, false);
+        off[s] = lm_divergence_measure(&layer->plan->map, layer->gradient, layer->exact)
+                     .relative_error;
+    }
+    ck_assert_msg(off[0] <= 1e-5, "deviation: %g", off[0]);
+    ck_assert_msg(off[1] >= 1e-4, "value: %g", off[1]);
+    small_cortex_destroy(small);
+}
+END_TEST
+
+START_TEST(memory_is_given_back) {
+    size_t before = lm_memory_blocks();
+    struct small_cortex *small = small_cortex_create("skip", 0, BATCH, CHUNK, 2);
+    struct lm_inference inference = small_inference("mse", 0.1, BATCH);
+    small_run(small, "strict", "deviation", &inference, 2, false);
+    ck_assert(lm_memory_blocks() > before);
+    small_cortex_destroy(small);
+    ck_assert(lm_memory_blocks() == before);
+}
+END_TEST
+
+static Suite *suite(void) {
+    Suite *s = suite_create("cortex");
+    TCase *t = tcase_create("cortex");
+    tcase_set_timeout(t, 120);
+    int rules = 0;
+    while (lm_rules()[rules])
+        rules++;
+    tcase_add_loop_test(t, placement_and_threads_change_no_bit, 0, 6 * rules);
+    tcase_add_test(t, fixed_prediction_follows_the_closed_form);
+    tcase_add_test(t, published_closed_form_values);
+    tcase_add_test(t, paths_of_a_graph_add_up);
+    tcase_add_test(t, each_path_of_a_graph_has_its_weight);
+    tcase_add_test(t, fixed_prediction_is_exact_when_eta_is_1);
+    tcase_add_test(t, strict_starts_at_zero_and_settles_near_backprop);
+    tcase_add_loop_test(t, messages_go_to_neighbours_only_and_are_counted, 0, rules);
+    tcase_add_test(t, strict_sends_n_messages_each_way);
+    tcase_add_test(t, audit_sees_planted_messages);
+    tcase_add_test(t, state_value_loses_precision_in_float);
+    tcase_add_test(t, memory_is_given_back);
+    suite_add_tcase(s, t);
+    return s;
+}
+
+int main(void) {
+    lm_comm_start();
+    lm_threads_start(2, 1);
+    SRunner *runner = srunner_create(suite());
+    srunner_set_fork_status(runner, CK_NOFORK);
+    srunner_run_all(runner, CK_ENV);
+    int failures = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    if (failures)
+        lm_abort(LM_INTERNAL, "%d tests failed", failures);
+    lm_comm_finish();
+    return 0;
+}
