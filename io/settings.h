@@ -2,7 +2,10 @@
  *
  * Built-in defaults, then the file, then each `--set a.b=c`, are merged key by key
  * (sequences are replaced whole), then checked. A mistake is LM_CONFIG with one line
- * "FILE:LINE: KEY: what is wrong", or "--set a.b=c: ..." for a value from there. */
+ * "FILE:LINE: KEY: what is wrong", or "--set a.b=c: KEY: ..." for a value from there.
+ *
+ * A key path names entries of sequences by number, from 0: network.layers[0].name.
+ * Whole numbers are at most 2^31 - 1, but for the seed. */
 #ifndef LAMINA_SETTINGS_H
 #define LAMINA_SETTINGS_H
 
@@ -18,11 +21,11 @@ struct lm_settings {
     struct lm_network_spec network; /* layers in the order of the file */
     const char *loss;               /* network.loss: "mse", "cross_entropy" */
     struct {
-        const char *rule;         /* "backprop", "strict", "fixed-prediction" */
-        double step;              /* eta, dimensionless, above 0 */
-        long steps;               /* n, sweeps per batch, at least 1 */
-        const char *state;        /* "deviation", "value" */
-        const char *presynaptic;  /* "value", "feedforward" */
+        const char *rule;        /* "backprop", "strict", "fixed-prediction" */
+        double step;             /* eta, dimensionless, above 0 */
+        long steps;              /* n, sweeps per batch, at least 1 */
+        const char *state;       /* "deviation", "value" */
+        const char *presynaptic; /* "value", "feedforward" */
     } inference;
     struct {
         const char *optimizer; /* "adam", "sgd" */
@@ -35,13 +38,13 @@ struct lm_settings {
         uint64_t seed;
     } training;
     struct {
-        bool gradients;      /* relative error and angle against exact gradients */
-        long test_every;     /* a test batch every so many steps; 0: never */
+        bool gradients;  /* relative error and angle against exact gradients */
+        long test_every; /* a test batch every so many steps; 0: never */
         struct {
             const char *split; /* "train", "test" */
             long inputs;       /* the first so many inputs of the split; 0: none */
-            long every;        /* training steps between records; the start and the end
-                                  are always recorded */
+            long every;        /* training steps between records, at least 1; the start
+                                  and the end are always recorded */
         } errors;
     } record;
     struct {
@@ -62,12 +65,15 @@ struct lm_settings {
 };
 
 /* Read, merge and check settings. `set` holds n_set texts "a.b=c". Everything that
- * can be checked without the data and the ranks is checked here; names of rules,
- * losses and optimisers are checked against the tables of src/. On success *settings
- * is valid until lm_settings_destroy of the returned handle; NULL on failure. */
+ * can be checked without the data and the ranks is checked here: names of rules,
+ * losses and optimisers against the tables of src/, the network by building it once.
+ * NULL on failure: LM_NO_INPUT when the file is not there or cannot be read, else
+ * LM_CONFIG. Local; free with lm_settings_destroy. */
 struct lm_settings_file;
 struct lm_settings_file *lm_settings_read(const char *path, int n_set, const char *const set[],
                                           struct lm_status *status);
+
+/* The settings; they live as long as the handle. */
 const struct lm_settings *lm_settings_get(const struct lm_settings_file *file);
 void lm_settings_destroy(struct lm_settings_file *file);
 
@@ -80,9 +86,14 @@ const char *lm_settings_text(const struct lm_settings_file *file);
 struct lm_settings_file *lm_settings_parse(const char *name, const char *text, int n_set,
                                            const char *const set[], struct lm_status *status);
 
-/* Whether two texts of lm_settings_text describe the same run: the first key that
- * differs is copied to `key` ("training.rate") with both values. Keys of a prefix in
- * `ignored` (NULL-ended) may differ. */
+/* Put "FILE:LINE: KEY: " (or the --set) before the message of a mistake that a caller
+ * found in the value of `key`, "placement" or "data.format" say; returns false. */
+bool lm_settings_blame(const struct lm_settings_file *file, const char *key,
+                       struct lm_status *status);
+
+/* Whether two texts of lm_settings_text describe the same run. If not, the message is
+ * "KEY: VALUE OF a against VALUE OF b" for the first key that differs. Keys at or under
+ * one of `ignored` (NULL-ended; "training.steps", "checkpoint") may differ. */
 bool lm_settings_same(const char *a, const char *b, const char *const ignored[],
                       struct lm_status *status);
 
