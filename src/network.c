@@ -21,16 +21,25 @@ static int spec_find(const struct lm_network_spec *spec, const char *name) {
     return -1;
 }
 
+/* Names become groups of files, columns of tables and words of the placement. */
+static bool is_name(const char *name) {
+    for (const char *c = name; *c; c++)
+        if ((unsigned char)*c <= ' ' || *c == 0x7f || *c == '/' || *c == ':')
+            return false;
+    return *name && strcmp(name, "input") != 0 && strcmp(name, ".") != 0;
+}
+
 static bool check_names(const struct lm_network_spec *spec, struct lm_status *status) {
     if (spec->n_layers < 1)
         return lm_fail(status, LM_CONFIG, "the network has no layers");
     for (int i = 0; i < spec->n_layers; i++) {
         const char *name = spec->layers[i].name;
-        if (!name || !*name || strcmp(name, "input") == 0 || strchr(name, '/'))
-            return lm_fail(status, LM_CONFIG,
-                           "layer %d is named '%s': a name without '/' is expected, other than "
-                           "input",
-                           i + 1, name ? name : "");
+        if (!name || !is_name(name))
+            return lm_fail(
+                status, LM_CONFIG,
+                "layer %d is named '%s': expected letters, digits and signs other than "
+                "blanks, '/' and ':', and not input",
+                i + 1, name ? name : "");
         if (spec_find(spec, name) != i)
             return lm_fail(status, LM_CONFIG, "layer %s: two layers have this name", name);
     }

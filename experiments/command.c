@@ -1,0 +1,142 @@
+#include "command.h"
+
+#include "memory.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { KEY_SET = 256, KEY_RESUME, KEY_FORCE, KEY_FROM, KEY_RANKS };
+
+const char lm_exit_codes[] =
+    "Exit codes: 0 done; 3 the values diverged; 64 wrong command line or number of ranks; 65 "
+    "wrong content of a data set or HDF5 file; 66 an input file is missing; 70 a bug; 71 out "
+    "of "
+    "memory or MPI failed; 73 an output cannot be created; 74 reading or writing failed; 78 "
+    "wrong settings.";
+
+struct parse {
+    struct lm_options *options;
+    int takes;
+    FILE *silence; /* where a rank that does not speak prints; NULL: it speaks */
+};
+
+static const struct {
+    int takes; /* 0: every subcommand */
+    struct argp_option option;
+} all_options[] = {
+    {0,
+     {"set", KEY_SET, "KEY=VALUE", 0, "Change one setting, as in --set inference.steps=40", 0}},
+    {LM_TAKES_OUTPUT, {"output", 'o', "FILE", 0, "The HDF5 file to write", 0}},
+    {LM_TAKES_RESUME,
+     {"resume", KEY_RESUME, NULL, 0, "Continue from the newest checkpoint", 0}},
+    {LM_TAKES_OUTPUT, {"force", KEY_FORCE, NULL, 0, "Replace FILE and its checkpoints", 0}},
+    {LM_TAKES_FROM,
+     {"from", KEY_FROM, "CHECKPOINT", 0, "Take the parameters from a checkpoint", 0}},
+    {LM_TAKES_RANKS, {"ranks", KEY_RANKS, "N", 0, "Show the placement on N ranks", 0}},
+    {LM_TAKES_RUN,
+     {"threads", 't', "N", 0, "Threads per rank (default: processors / ranks)", 0}},
+    {LM_TAKES_RUN, {"quiet", 'q', NULL, 0, "Print nothing but errors", 0}},
+};
+enum { N_OPTIONS = sizeof all_options / sizeof *all_options };
+
+static int parse_count(struct argp_state *state, const char *option, const char *text) {
+    char *end;
+    errno = 0;
+    long value = strtol(text, &end, 10);
+    if (errno || end == text || *end || value < 1 || value > 1 << 20)
+        argp_error(state, "--%s is '%s': a whole number of at least 1 is expected", option,
+                   text);
+    return (int)value;
+}
+
+static error_t parse_option(int key, char *argument, struct argp_state *state) {
+    struct parse *parse = state->input;
+    struct lm_options *options = parse->options;
+    switch (key) {
+    case ARGP_KEY_INIT:
+        if (parse->silence)
+            state->err_stream = state->out_stream = parse->silence;
+        return 0;
+    case KEY_SET:
+        options->set[options->n_set++] = argument;
+        return 0;
+    case 'o':
+        options->output = argument;
+        return 0;
+    case KEY_RESUME:
+        options->resume = true;
+        return 0;
+    case KEY_FORCE:
+        options->force = true;
+        return 0;
+    case KEY_FROM:
+        options->from = argument;
+        return 0;
+    case KEY_RANKS:
+        options->ranks = parse_count(state, "ranks", argument);
+        return 0;
+    case 't':
+        options->threads = parse_count(state, "threads", argument);
+        return 0;
+    case 'q':
+        options->quiet = true;
+        return 0;
+    case ARGP_KEY_ARG:
+        if (options->settings)
+            argp_error(state, "one settings file is expected, '%s' is one too many", argument);
+        options->settings = argument;
+        return 0;
+    case ARGP_KEY_END:
+        if (!options->settings)
+            argp_error(state, "a settings file is missing");
+        if (parse->takes & LM_TAKES_OUTPUT && (!options->output || !*options->output))
+            argp_error(state, "-o FILE is missing: where to write");
+        if (options->resume && options->force)
+            argp_error(state, "--resume and --force exclude each other");
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+/* The command line in one string, words with blanks in quotes. */
+static char *join(int argc, char **argv) {
+    size_t length = 1;
+    for (int i = 0; i < argc; i++)
+        length += strlen(argv[i]) + 3;
+    char *line = lm_allocate(length + 8, 1);
+    strcpy(line, "lamina");
+    for (int i = 0; i < argc; i++) {
+        const char *quote = strpbrk(argv[i], " \t\"[]{}$") ? "'" : "";
+        strcat(strcat(strcat(strcat(line, " "), quote), argv[i]), quote);
+    }
+    return line;
+}
+
+void lm_options_read(struct lm_options *options, int argc, char **argv, int takes, bool speaks,
+                     const struct lm_command *command, const char *details) {
+    struct argp_option chosen[N_OPTIONS + 1] = {{0}};
+    for (int i = 0, n = 0; i < N_OPTIONS; i++)
+        if (all_options[i].takes == 0 || all_options[i].takes & takes)
+            chosen[n++] = all_options[i].option;
+    *options = (struct lm_options){.line = join(argc, argv)};
+    options->set = lm_allocate((size_t)argc, sizeof *options->set);
+    char doc[4096], name[64];
+    snprintf(doc, sizeof doc, "%s\v%s\n\n%s", command->summary, details, lm_exit_codes);
+    snprintf(name, sizeof name, "lamina %s", command->name);
+    const struct argp argp = {chosen, parse_option, "SETTINGS.yaml", doc, NULL, NULL, NULL};
+    struct parse parse = {options, takes, speaks ? NULL : fopen("/dev/null", "w")};
+    argv[0] = name;
+    argp_err_exit_status = LM_USAGE;
+    argp_parse(&argp, argc, argv, 0, NULL, &parse);
+    argv[0] = NULL;
+    if (parse.silence)
+        fclose(parse.silence);
+}
+
+void lm_options_clear(struct lm_options *options) {
+    lm_free(options->set);
+    lm_free(options->line);
+}

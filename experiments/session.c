@@ -1,0 +1,239 @@
+#include "session.h"
+
+#include "blas.h"
+#include "comm.h"
+#include "memory.h"
+#include "threads.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+bool lm_session_placement(struct lm_placement *placement, const struct lm_settings_file *file,
+                          const struct lm_network *network, int n_ranks,
+                          struct lm_status *status) {
+    const struct lm_settings *settings = lm_settings_get(file);
+    if (settings->placement.n == 0)
+        return lm_placement_init(placement, network, n_ranks, NULL, status);
+    if (settings->placement.n != network->n_layers) {
+        lm_fail(status, LM_CONFIG, "%d ranks for %d layers: one rank per layer is expected",
+                settings->placement.n, network->n_layers);
+        return lm_settings_blame(file, "placement", status);
+    }
+    int *by_hand = lm_allocate((size_t)network->n_layers, sizeof *by_hand);
+    for (int i = 0; i < network->n_layers; i++)
+        by_hand[lm_network_find(network, settings->network.layers[i].name)] =
+            (int)settings->placement.ranks[i];
+    bool good = lm_placement_init(placement, network, n_ranks, by_hand, status);
+    lm_free(by_hand);
+    return good;
+}
+
+/* --- making --------------------------------------------------------------------------- */
+
+static bool read_settings(struct lm_session *session, struct lm_status *status) {
+    const struct lm_options *options = session->options;
+    session->file = lm_settings_read(options->settings, options->n_set,
+                                     (const char *const *)options->set, status);
+    if (!session->file)
+        return false;
+    session->settings = lm_settings_get(session->file);
+    const struct lm_settings *settings = session->settings;
+    session->loss = lm_loss_find(settings->loss);
+    session->optimizer = lm_optimizer_find(settings->training.optimizer);
+    session->rule = lm_rule_find(settings->inference.rule, settings->inference.state);
+    session->backprop = lm_rule_find("backprop", settings->inference.state);
+    session->batch = (size_t)settings->training.batch;
+    session->network = lm_network_create(&settings->network, status);
+    return session->network && lm_session_placement(&session->placement, session->file,
+                                                    session->network, lm_comm_size(), status);
+}
+
+static bool check_shape(const struct lm_session *session, const struct lm_dataset *set,
+                        struct lm_status *status) {
+    char have[LM_SHAPE_TEXT], want[LM_SHAPE_TEXT];
+    const struct lm_shape *input = &session->network->input;
+    if (lm_shape_equal(&set->shape, input) ||
+        (input->rank == 1 && lm_shape_units(&set->shape) == input->extent[0]))
+        return true;
+    lm_fail(status, LM_CONFIG, "the network's input has shape %s, the inputs of %s have %s",
+            lm_shape_text(input, want), set->source, lm_shape_text(&set->shape, have));
+    return lm_settings_blame(session->file, "network.input", status);
+}
+
+/* Ranks without input or output layer read only the headers. */
+static bool read_data(struct lm_session *session, struct lm_status *status) {
+    const struct lm_settings *settings = session->settings;
+    const struct lm_network *network = session->network;
+    if (!lm_dataset_find(settings->data.format)) {
+        lm_fail(status, LM_CONFIG, "'%s' is not a format of data sets", settings->data.format);
+        return lm_settings_blame(session->file, "data.format", status);
+    }
+    int want = 0;
+    for (int l = 0; l < network->n_layers; l++)
+        for (int k = 0; k < network->layers[l].n_parents; k++)
+            if (network->layers[l].parents[k] == LM_INPUT &&
+                session->placement.rank[l] == lm_comm_rank())
+                want |= LM_WANT_IMAGES;
+    const struct lm_plan *output = &network->layers[network->n_layers - 1];
+    if (session->placement.rank[network->n_layers - 1] == lm_comm_rank())
+        want |= LM_WANT_LABELS;
+    struct lm_dataset *sets[] = {&session->train, &session->test};
+    for (int split = LM_TRAIN; split <= LM_TEST; split++)
+        if (!lm_dataset_read(sets[split], settings->data.format, settings->data.path,
+                             (enum lm_split)split, want, output->units, status) ||
+            !check_shape(session, sets[split], status))
+            return false;
+    return true;
+}
+
+static bool make_samplers(struct lm_session *session, struct lm_status *status) {
+    const struct lm_settings *settings = session->settings;
+    session->train_sampler = lm_sampler_create(settings->training.seed, LM_STREAM_TRAIN,
+                                               session->train.n, session->batch, status);
+    if (session->train_sampler)
+        session->test_sampler = lm_sampler_create(settings->training.seed, LM_STREAM_TEST,
+                                                  session->test.n, session->batch, status);
+    if (!session->test_sampler)
+        return lm_settings_blame(session->file, "training.batch", status);
+    session->steps = lm_sampler_epoch(session->train_sampler) * settings->training.epochs;
+    if (settings->training.steps > 0 && settings->training.steps < session->steps)
+        session->steps = settings->training.steps;
+    return true;
+}
+
+static void make_cortex(struct lm_session *session) {
+    const struct lm_settings *settings = session->settings;
+    struct lm_cortex_plan plan = {.network = session->network,
+                                  .placement = &session->placement,
+                                  .rank = lm_comm_rank(),
+                                  .optimizer = session->optimizer,
+                                  .exact = true,
+                                  .batch = session->batch,
+                                  .chunk = (size_t)settings->training.chunk,
+                                  .threads = session->threads};
+    session->cortex = lm_cortex_create(&plan);
+    for (int i = 0; i < lm_cortex_layers(session->cortex); i++)
+        lm_layer_init_parameters(lm_cortex_layer(session->cortex, i), settings->training.seed);
+}
+
+bool lm_session_init(struct lm_session *session, const struct lm_options *options,
+                     struct lm_status *status) {
+    *session = (struct lm_session){.options = options};
+    if (!lm_comm_agree(read_settings(session, status), status) ||
+        !lm_comm_agree(read_data(session, status) && make_samplers(session, status), status))
+        return false;
+    lm_blas_start();
+    session->threads = lm_threads_start(options->threads, lm_comm_node_ranks());
+    make_cortex(session);
+    return true;
+}
+
+void lm_session_clear(struct lm_session *session) {
+    lm_cortex_destroy(session->cortex);
+    lm_sampler_destroy(session->train_sampler);
+    lm_sampler_destroy(session->test_sampler);
+    lm_dataset_clear(&session->train);
+    lm_dataset_clear(&session->test);
+    lm_placement_clear(&session->placement);
+    lm_network_destroy(session->network);
+    lm_settings_destroy(session->file);
+    *session = (struct lm_session){0};
+}
+
+/* --- passes over a batch ---------------------------------------------------------------- */
+
+struct lm_inference lm_session_inference(const struct lm_session *session, double eta,
+                                         size_t batch) {
+    return (struct lm_inference){
+        .loss = session->loss,
+        .batch = (double)batch,
+        .step = (real)eta,
+        .presynaptic_value = strcmp(session->settings->inference.presynaptic, "value") == 0};
+}
+
+void lm_session_load(struct lm_session *session, const struct lm_dataset *set,
+                     const uint32_t *index, size_t n) {
+    struct lm_cortex *cortex = session->cortex;
+    size_t chunk = (size_t)session->settings->training.chunk;
+    lm_cortex_set_batch(cortex, n);
+    int chunks = lm_cortex_chunks(cortex);
+#pragma omp parallel for schedule(static)
+    for (int c = 0; c < chunks; c++) {
+        size_t count = lm_cortex_count(cortex, c);
+        lm_dataset_fill(set, count, index + (size_t)c * chunk, lm_width(count),
+                        lm_cortex_input(cortex, c), lm_cortex_label(cortex, c));
+    }
+}
+
+void lm_session_forward(struct lm_session *session, enum lm_phase phase) {
+    lm_traffic_open(phase);
+    lm_cortex_forward(session->cortex);
+    lm_traffic_close();
+}
+
+void lm_session_exact(struct lm_session *session) {
+    struct lm_inference inference = lm_session_inference(session, 1, session->batch);
+    lm_traffic_open(LM_PHASE_EXACT);
+    lm_cortex_infer(session->cortex, session->backprop, &inference, 1);
+    lm_cortex_learn(session->cortex, session->backprop, &inference, true);
+    lm_traffic_close();
+}
+
+void lm_session_infer(struct lm_session *session, const struct lm_rule *rule,
+                      const struct lm_inference *inference, long n, enum lm_phase phase) {
+    lm_traffic_open(phase);
+    lm_cortex_begin(session->cortex, rule);
+    lm_cortex_infer(session->cortex, rule, inference, n);
+    lm_traffic_close();
+}
+
+void lm_session_score(const struct lm_session *session, double *loss, double *accuracy) {
+    *loss = *accuracy = NAN;
+    if (!lm_cortex_has_output(session->cortex))
+        return;
+    double *losses = lm_allocate(session->batch, sizeof *losses), sum = 0;
+    int *predictions = lm_allocate(session->batch, sizeof *predictions);
+    lm_cortex_outcome(session->cortex, session->loss, losses, predictions);
+    size_t n = 0, right = 0;
+    for (int c = 0; c < lm_cortex_chunks(session->cortex); c++)
+        for (size_t b = 0; b < lm_cortex_count(session->cortex, c); b++, n++) {
+            sum += losses[n];
+            right += predictions[n] == lm_cortex_label(session->cortex, c)[b];
+        }
+    *loss = sum / (double)n;
+    *accuracy = (double)right / (double)n;
+    lm_free(losses);
+    lm_free(predictions);
+}
+
+void lm_session_check_finite(const struct lm_session *session, long step, const char *last) {
+    for (int i = 0; i < lm_cortex_layers(session->cortex); i++) {
+        const struct lm_layer *layer = lm_cortex_layer(session->cortex, i);
+        if (!lm_all_finite(layer->plan->map.parameters, layer->gradient))
+            lm_abort(LM_DIVERGED,
+                     "the update of layer %s is not finite at training step %ld: inference "
+                     "diverged; take a smaller inference.step or training.rate; %s",
+                     layer->plan->name, step, last);
+    }
+}
+
+/* --- the run of a subcommand -------------------------------------------------------------- */
+
+int lm_session_run(int argc, char **argv, int takes, const struct lm_command *command,
+                   const char *details,
+                   bool (*work)(struct lm_session *session, struct lm_status *status)) {
+    struct lm_options options;
+    struct lm_session session;
+    struct lm_status status = {.code = LM_OK};
+    lm_comm_start();
+    atexit(lm_comm_finish);
+    lm_options_read(&options, argc, argv, takes, lm_comm_rank() == 0, command, details);
+    bool good = lm_session_init(&session, &options, &status) && work(&session, &status);
+    if (!good && lm_comm_rank() == 0)
+        fprintf(stderr, "lamina: %s\n", status.message);
+    lm_session_clear(&session);
+    lm_options_clear(&options);
+    return good ? LM_OK : (int)status.code;
+}

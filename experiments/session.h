@@ -1,0 +1,72 @@
+/* Session: what the subcommands that run a network share: settings, network, placement, data
+ * and cortex, made together and checked by all ranks, and the passes over a batch. */
+#ifndef LAMINA_SESSION_H
+#define LAMINA_SESSION_H
+
+#include "command.h"
+#include "cortex.h"
+#include "dataset.h"
+#include "sampler.h"
+#include "settings.h"
+
+struct lm_session {
+    const struct lm_options *options;
+    struct lm_settings_file *file;
+    const struct lm_settings *settings;
+    struct lm_network *network;
+    struct lm_placement placement;
+    const struct lm_loss *loss;
+    const struct lm_optimizer *optimizer;
+    const struct lm_rule *rule;     /* of inference */
+    const struct lm_rule *backprop; /* for exact gradients */
+    int threads;
+    struct lm_dataset train, test;
+    struct lm_sampler *train_sampler, *test_sampler;
+    size_t batch;
+    long steps; /* training steps in all */
+    struct lm_cortex *cortex;
+};
+
+/* The placement of the settings on n_ranks ranks. */
+bool lm_session_placement(struct lm_placement *placement, const struct lm_settings_file *file,
+                          const struct lm_network *network, int n_ranks,
+                          struct lm_status *status);
+
+/* Make everything, with initial parameters. Collective: on failure all ranks get the same
+ * status. Free with lm_session_clear, also after a failure. */
+bool lm_session_init(struct lm_session *session, const struct lm_options *options,
+                     struct lm_status *status);
+void lm_session_clear(struct lm_session *session);
+
+/* Inference of the settings: with step size eta, and the loss a mean over `batch` inputs. */
+struct lm_inference lm_session_inference(const struct lm_session *session, double eta,
+                                         size_t batch);
+
+/* Put n inputs of a data set into the cortex. Local. */
+void lm_session_load(struct lm_session *session, const struct lm_dataset *set,
+                     const uint32_t *index, size_t n);
+
+/* hat v, counted in `phase`. Neighbour. */
+void lm_session_forward(struct lm_session *session, enum lm_phase phase);
+
+/* The exact gradient of the batch after a forward pass, into layer->exact. Neighbour. */
+void lm_session_exact(struct lm_session *session);
+
+/* The gradient of a rule after a forward pass, into layer->gradient. Neighbour. */
+void lm_session_infer(struct lm_session *session, const struct lm_rule *rule,
+                      const struct lm_inference *inference, long n, enum lm_phase phase);
+
+/* Mean loss and accuracy of the batch; NaN where the output layer is elsewhere. Local. */
+void lm_session_score(const struct lm_session *session, double *loss, double *accuracy);
+
+/* End the job if a gradient of this rank is not finite, naming layer and step; `last` says
+ * which checkpoint is left. */
+void lm_session_check_finite(const struct lm_session *session, long step, const char *last);
+
+/* The run of a subcommand: read the command line, start MPI, make the session, call `work` on
+ * all ranks, print the failure, clear. Returns the exit code. */
+int lm_session_run(int argc, char **argv, int takes, const struct lm_command *command,
+                   const char *details,
+                   bool (*work)(struct lm_session *session, struct lm_status *status));
+
+#endif
