@@ -2,6 +2,7 @@
  * wins. Tape: the place of the winner in its window, counted row-major. */
 #include "pool.h"
 
+#include <math.h>
 #include <string.h>
 
 static bool infer(struct lm_operator *op, struct lm_status *status) {
@@ -17,16 +18,20 @@ static bool infer(struct lm_operator *op, struct lm_status *status) {
 static inline void choose(const struct lm_operator *op, size_t width, const real *x,
                           const real *old, const real *dx, real *best, real *place) {
     const size_t *size = op->option[POOL_SIZE];
-    real top[LM_LANE], winner[LM_LANE] = {0};
-    for (size_t k = 0; k < size[0] * size[1]; k++) {
-        size_t at = (k / size[1] * op->in[0].extent[2] + k % size[1]) * width;
-        for (size_t b = 0; b < LM_LANE; b++) {
-            real candidate = dx ? (x[at + b] - old[b]) + dx[at + b] : x[at + b];
-            bool wins = k == 0 || candidate > top[b] || candidate != candidate;
-            top[b] = wins ? candidate : top[b];
-            winner[b] = wins ? (real)k : winner[b];
+    real top[LM_LANE], winner[LM_LANE] = {0}, k = 0;
+    for (size_t b = 0; b < LM_LANE; b++)
+        top[b] = -INFINITY;
+    for (size_t i = 0; i < size[0]; i++)
+        for (size_t j = 0; j < size[1]; j++, k++) {
+            size_t at = (i * op->in[0].extent[2] + j) * width;
+#pragma omp simd
+            for (size_t b = 0; b < LM_LANE; b++) {
+                real candidate = dx ? (x[at + b] - old[b]) + dx[at + b] : x[at + b];
+                bool wins = candidate > top[b] || candidate != candidate;
+                top[b] = wins ? candidate : top[b];
+                winner[b] = wins ? k : winner[b];
+            }
         }
-    }
     memcpy(best, top, sizeof top);
     memcpy(place, winner, sizeof winner);
 }
@@ -67,12 +72,13 @@ static void difference(const struct lm_operator *op, const real *parameters,
 static void spread(const struct lm_operator *op, size_t width, const real *place,
                    const real *ey, real *ex) {
     const size_t *size = op->option[POOL_SIZE];
-    for (size_t k = 0; k < size[0] * size[1]; k++) {
-        real *in = ex + (k / size[1] * op->in[0].extent[2] + k % size[1]) * width;
-        real here = (real)k;
-        for (size_t b = 0; b < width; b++)
-            in[b] += place[b] == here ? ey[b] : 0;
-    }
+    real k = 0;
+    for (size_t i = 0; i < size[0]; i++)
+        for (size_t j = 0; j < size[1]; j++, k++) {
+            real *unit = ex + (i * op->in[0].extent[2] + j) * width;
+            for (size_t b = 0; b < width; b++)
+                unit[b] += place[b] == k ? ey[b] : 0;
+        }
 }
 
 static void pull_input(const struct lm_operator *op, const real *parameters, const real *tape,
