@@ -1,27 +1,11 @@
 #include "small_networks.h"
 
 #include "comm.h"
+#include "make_network.h"
 #include "memory.h"
 #include "random.h"
 
 #include <string.h>
-
-#define OP(NAME, ...)                                                                          \
-    {                                                                                          \
-        lm_operator_find(NAME), {                                                              \
-            __VA_ARGS__                                                                        \
-        }                                                                                      \
-    }
-
-static struct lm_network *create(struct lm_shape input, int n,
-                                 const struct lm_layer_spec *layers) {
-    struct lm_status status = {0};
-    struct lm_network_spec spec = {input, n, layers};
-    struct lm_network *network = lm_network_create(&spec, &status);
-    if (!network)
-        lm_abort(status.code, "%s", status.message);
-    return network;
-}
 
 static struct lm_network *conv_network(void) {
     const struct lm_layer_spec layers[] = {
@@ -31,7 +15,7 @@ static struct lm_network *conv_network(void) {
         {"PFC", 0, {0}, 2, {OP("linear", "12"), OP("relu", 0)}},
         {"out", 0, {0}, 1, {OP("linear", "10")}},
     };
-    return create((struct lm_shape){3, {1, 12, 12}}, 5, layers);
+    return make_network((struct lm_shape){3, {1, 12, 12}}, 5, layers);
 }
 
 static struct lm_network *mlp_network(void) {
@@ -42,7 +26,7 @@ static struct lm_network *mlp_network(void) {
         {"l4", 0, {0}, 2, {OP("linear", "14"), OP("tanh", 0)}},
         {"out", 0, {0}, 1, {OP("linear", "10")}},
     };
-    return create((struct lm_shape){3, {1, 6, 6}}, 5, layers);
+    return make_network((struct lm_shape){3, {1, 6, 6}}, 5, layers);
 }
 
 /* Paths from a to the output: a-b-c-join-out (4 edges), a-c-join-out, a-join-out. */
@@ -59,7 +43,7 @@ static struct lm_network *skip_network(void) {
         {"input_copy", 1, {"input"}, 2, {OP("flatten", 0), OP("linear", "5")}},
         {"out", 1, {"join"}, 1, {OP("linear", "10")}},
     };
-    return create((struct lm_shape){3, {1, 5, 5}}, 6, layers);
+    return make_network((struct lm_shape){3, {1, 5, 5}}, 6, layers);
 }
 
 struct lm_network *small_network(const char *name) {

@@ -1,0 +1,71 @@
+#include "runner.h"
+
+#include "memory.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { TIMEOUT = 250 }; /* seconds per test, when Check forks */
+
+/* Whether one test passed. */
+static bool run_one(const TTest *test) {
+    Suite *suite = suite_create(test->name);
+    TCase *tests = tcase_create(test->name);
+    tcase_set_timeout(tests, TIMEOUT);
+    tcase_add_test(tests, test);
+    suite_add_tcase(suite, tests);
+    SRunner *runner = srunner_create(suite);
+    srunner_set_fork_status(runner, CK_NOFORK);
+    srunner_run_all(runner, CK_SILENT);
+    bool passed = srunner_ntests_failed(runner) == 0;
+    if (!passed)
+        srunner_print(runner, CK_NORMAL);
+    fflush(stdout);
+    srunner_free(runner);
+    return passed;
+}
+
+int run_tests(const char *name, bool together, const TTest *const tests[]) {
+    size_t blocks = lm_memory_blocks();
+    int n = 0, failed = 0;
+    for (; tests[n]; n++) {
+        bool passed = run_one(tests[n]);
+        if (!passed && together)
+            lm_abort(LM_INTERNAL, "test %s failed", tests[n]->name);
+        failed += !passed;
+    }
+    printf("%s: %d of %d tests passed\n", name, n - failed, n);
+    if (failed == 0 && lm_memory_blocks() != blocks) {
+        printf("%s: %zu blocks of memory are not freed\n", name, lm_memory_blocks() - blocks);
+        failed++;
+    }
+    return failed ? 1 : 0;
+}
+
+void expect_abort(enum lm_code code, const char *words, void (*call)(void)) {
+    int ends[2], result;
+    fflush(NULL);
+    ck_assert(pipe(ends) == 0);
+    pid_t child = fork();
+    ck_assert(child >= 0);
+    if (child == 0) {
+        dup2(ends[1], STDERR_FILENO);
+        close(ends[0]);
+        close(ends[1]);
+        call();
+        _exit(0);
+    }
+    close(ends[1]);
+    char said[4096] = "";
+    size_t length = 0;
+    for (ssize_t n; (n = read(ends[0], said + length, sizeof said - 1 - length)) > 0;)
+        length += (size_t)n;
+    close(ends[0]);
+    ck_assert(waitpid(child, &result, 0) == child);
+    ck_assert_msg(WIFEXITED(result) && WEXITSTATUS(result) == (int)code, "%d: %s", result,
+                  said);
+    ck_assert_msg(strstr(said, words) != NULL, "'%s' is not in: %s", words, said);
+}
