@@ -13,8 +13,8 @@ static philox4x32_ctr_t draw(uint64_t seed, enum lm_stream stream, uint64_t inde
 double lm_random_uniform(uint64_t seed, enum lm_stream stream, uint64_t index,
                          uint64_t element) {
     philox4x32_ctr_t word = draw(seed, stream, index, element);
-    uint64_t bits = ((uint64_t)word.v[0] << 32 | word.v[1]) >> 11;
-    return ((double)bits + 0.5) * 0x1p-53;
+    uint64_t bits = ((uint64_t)word.v[0] << 32 | word.v[1]) >> 12;
+    return ((double)bits + 0.5) * 0x1p-52;
 }
 
 /* A whole number below n, n < 2^32: the high word of a 64-bit product, whose bias

@@ -17,7 +17,7 @@ enum lm_stream {
     LM_STREAM_RECORD = 4      /* inputs whose errors are recorded */
 };
 
-/* Uniform in the open interval (0, 1), 53 bits. element < 2^32, index < 2^32. */
+/* Uniform in the open interval (0, 1), 52 bits. element < 2^32, index < 2^32. */
 double lm_random_uniform(uint64_t seed, enum lm_stream stream, uint64_t index,
                          uint64_t element);
 
