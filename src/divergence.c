@@ -31,10 +31,11 @@ struct lm_divergence lm_divergence_measure(const struct lm_map *map, const real 
     double exact_norm = sqrt(distance_squared(map, exact, 1, exact, 0));
     if (!isfinite(update_norm) || !isfinite(exact_norm))
         return (struct lm_divergence){NAN, NAN};
-    if (update_norm == 0 && exact_norm == 0)
+    double apart = sqrt(distance_squared(map, update, 1, exact, 1));
+    if (apart == 0)
         return (struct lm_divergence){0, 0};
     if (update_norm == 0 || exact_norm == 0)
         return (struct lm_divergence){exact_norm > 0 ? 1 : INFINITY, 90};
-    return (struct lm_divergence){sqrt(distance_squared(map, update, 1, exact, 1)) / exact_norm,
+    return (struct lm_divergence){apart / exact_norm,
                                   angle_degrees(map, update, update_norm, exact, exact_norm)};
 }

@@ -11,7 +11,8 @@ struct lm_divergence {
                               one of them is 0 and the other is not, 0 if both are */
 };
 
-/* Compare two packed parameter gradients of a map. Non-finite numbers give NaN. */
+/* Compare two packed parameter gradients of a map; equal ones give exactly 0. Non-finite
+ * numbers give NaN. */
 struct lm_divergence lm_divergence_measure(const struct lm_map *map, const real *update,
                                            const real *exact);
 
