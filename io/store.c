@@ -164,15 +164,31 @@ static struct lm_store *begin_store(const char *path, const struct lm_peers *pee
 }
 
 /* Version 1.8 of the format: checksums, and attributes beyond 64 KB. */
-static hid_t access_list(const struct lm_store *store) {
+static hid_t access_list(const struct lm_store *store, bool alone) {
     hid_t list = got(H5Pcreate(H5P_FILE_ACCESS));
     if (list >= 0 && done(H5Pset_fclose_degree(list, H5F_CLOSE_STRONG)) &&
         done(H5Pset_libver_bounds(list, H5F_LIBVER_V18, H5F_LIBVER_V18)) &&
         done(H5Pset_file_locking(list, false, true)) &&
-        (!store->parallel || done(H5Pset_fapl_mpio(list, store->communicator, MPI_INFO_NULL))))
+        (alone || !store->parallel ||
+         done(H5Pset_fapl_mpio(list, store->communicator, MPI_INFO_NULL))))
         return list;
     drop(list);
     return H5I_INVALID_HID;
+}
+
+static bool close_file(struct lm_store *store) {
+    bool ok = done(H5Fclose(store->file));
+    store->file = H5I_INVALID_HID;
+    return ok;
+}
+
+/* Open the file that is written again: by all ranks, or by this one alone. */
+static bool reopen(struct lm_store *store, bool alone) {
+    hid_t list = access_list(store, alone);
+    if (list >= 0)
+        store->file = got(H5Fopen(store->partial, H5F_ACC_RDWR, list));
+    drop(list);
+    return store->file >= 0;
 }
 
 static bool open_partial(struct lm_store *store, struct lm_status *status) {
@@ -210,7 +226,7 @@ struct lm_store *lm_store_create(const char *path, const struct lm_peers *peers,
         destroy(store);
         return NULL;
     }
-    hid_t access = access_list(store);
+    hid_t access = access_list(store, false);
     if (access >= 0)
         store->file = got(H5Fcreate(store->partial, H5F_ACC_TRUNC, H5P_DEFAULT, access));
     drop(access);
@@ -250,7 +266,7 @@ static bool publish(const struct lm_store *store, struct lm_status *status) {
 bool lm_store_commit(struct lm_store *store, struct lm_status *status) {
     bool ok = lm_store_flush(store, status);
     begin();
-    bool closed = done(H5Fclose(store->file));
+    bool closed = close_file(store);
     if (ok)
         ok = settle(store, closed, "close", "the file", 0, status);
     if (ok)
@@ -283,7 +299,7 @@ static bool open_file(struct lm_store *store, struct lm_status *status) {
         return lm_fail(status, LM_NO_INPUT, "cannot open %s: it is a folder", path);
     if (H5Fis_hdf5(path) <= 0)
         return lm_fail(status, LM_DATA, "%s is not an HDF5 file", path);
-    hid_t list = access_list(store);
+    hid_t list = access_list(store, false);
     if (list >= 0)
         store->file = got(H5Fopen(path, H5F_ACC_RDONLY, list));
     drop(list);
@@ -372,10 +388,11 @@ static int get_extent(hid_t dataset, hsize_t extent[LM_MAX_DIMENSIONS]) {
 
 /* ---- Groups and datasets ---- */
 
-/* Texts of at most `size` bytes with their end, or of any length with H5T_VARIABLE. */
-static hid_t text_type(size_t size) {
+/* UTF-8 of any length. */
+static hid_t text_type(void) {
     hid_t type = got(H5Tcopy(H5T_C_S1));
-    if (type >= 0 && done(H5Tset_size(type, size)) && done(H5Tset_cset(type, H5T_CSET_UTF8)))
+    if (type >= 0 && done(H5Tset_size(type, H5T_VARIABLE)) &&
+        done(H5Tset_cset(type, H5T_CSET_UTF8)))
         return type;
     drop(type);
     return H5I_INVALID_HID;
@@ -401,12 +418,13 @@ bool lm_store_make_group(struct lm_store *store, const char *path, struct lm_sta
     return settle(store, ok, "make group", path, hash_call("group", path), status);
 }
 
-/* Contiguous, allocated at once. HDF5 must not fill it: see reserve. */
-static hid_t creation_list(void) {
+/* Contiguous, allocated at once. HDF5 must not fill what ranks make together: see reserve. */
+static hid_t creation_list(enum lm_field_type type) {
+    H5D_fill_time_t filling = type == LM_FIELD_TEXT ? H5D_FILL_TIME_ALLOC : H5D_FILL_TIME_NEVER;
     hid_t list = got(H5Pcreate(H5P_DATASET_CREATE));
     if (list >= 0 && done(H5Pset_obj_track_times(list, false)) &&
         done(H5Pset_alloc_time(list, H5D_ALLOC_TIME_EARLY)) &&
-        done(H5Pset_fill_time(list, H5D_FILL_TIME_NEVER)))
+        done(H5Pset_fill_time(list, filling)))
         return list;
     drop(list);
     return H5I_INVALID_HID;
@@ -418,7 +436,7 @@ static hid_t create_dataset(struct lm_store *store, const struct lm_field *field
     for (int d = 0; d < field->rank; d++)
         extent[d] = field->extent[d];
     hid_t space = got(H5Screate_simple(field->rank, extent, NULL));
-    hid_t creation = creation_list(), links = link_list();
+    hid_t creation = creation_list(field->type), links = link_list();
     hid_t dataset = H5I_INVALID_HID;
     if (space >= 0 && creation >= 0 && links >= 0)
         dataset = got(
@@ -440,7 +458,7 @@ static bool set(hid_t object, const char *name, hid_t type, hid_t memory, const 
 }
 
 static bool set_text(hid_t object, const char *name, const char *text) {
-    hid_t type = text_type(H5T_VARIABLE);
+    hid_t type = text_type();
     bool ok = type >= 0 && set(object, name, type, type, &text);
     return drop(type) && ok;
 }
@@ -452,7 +470,7 @@ static bool describe(hid_t dataset, const struct lm_field *field) {
 
 static bool attach_scales(struct lm_store *store, hid_t dataset, const struct lm_field *field) {
     bool ok = true;
-    for (int d = 0; ok && d < field->rank; d++) {
+    for (int d = 0; ok && d < field->rank && field->scale[d]; d++) {
         hid_t scale = got(H5Dopen2(store->file, field->scale[d], H5P_DEFAULT));
         ok = scale >= 0 && done(H5DSattach_scale(dataset, scale, (unsigned)d));
         ok = drop(scale) && ok;
@@ -522,19 +540,7 @@ bool lm_store_make(struct lm_store *store, const struct lm_field *field,
     return settle(store, ok, "make dataset", field->path, hash_field(field), status);
 }
 
-/* Texts one after the other, `size` bytes each. */
-static char *pack_texts(const char *const texts[], size_t n, size_t *size) {
-    *size = 1;
-    for (size_t i = 0; i < n; i++)
-        if (strlen(texts[i]) + 1 > *size)
-            *size = strlen(texts[i]) + 1;
-    char *packed = lm_allocate(n, *size);
-    for (size_t i = 0; i < n; i++)
-        strcpy(packed + i * *size, texts[i]);
-    return packed;
-}
-
-/* Values of one size and two types, made a scale. Rank 0 writes them. */
+/* Make a dataset with values, and make it a scale. Rank 0 writes the values. */
 static bool make_scale(struct lm_store *store, const struct lm_field *field, hid_t type,
                        hid_t memory, const void *values) {
     const char *slash = strrchr(field->path, '/');
@@ -547,20 +553,44 @@ static bool make_scale(struct lm_store *store, const struct lm_field *field, hid
     return drop(dataset) && ok;
 }
 
+/* A scale of texts of any length. Parallel HDF5 cannot write those, and netCDF 4.9 crashes
+ * on texts of fixed length, so rank 0 opens the file alone in between. */
+static bool make_text_scale(struct lm_store *store, const struct lm_field *field,
+                            const char *const texts[], uint64_t said,
+                            struct lm_status *status) {
+    const char *what = "make scale", *path = field->path;
+    if (store->parallel && !settle(store, close_file(store), what, path, said, status))
+        return false;
+    bool ok = true;
+    if (store->rank == 0) {
+        hid_t type = text_type();
+        ok = (!store->parallel || reopen(store, true)) && type >= 0 &&
+             make_scale(store, field, type, type, texts);
+        drop(type);
+        if (store->parallel && store->file >= 0)
+            ok = close_file(store) && ok;
+    }
+    ok = settle(store, ok, what, path, said, status);
+    if (!ok || !store->parallel)
+        return ok;
+    return settle(store, reopen(store, false), what, path, said, status);
+}
+
 bool lm_store_make_scale(struct lm_store *store, const struct lm_field *field,
                          const void *values, struct lm_status *status) {
     begin();
     LM_ASSERT(field->rank == 1);
-    bool text = field->type == LM_FIELD_TEXT, single = field->type == LM_FIELD_REAL;
-    size_t n = field->extent[0], size = single ? sizeof(real) : sizeof(double);
-    char *packed = text ? pack_texts(values, n, &size) : NULL;
-    uint64_t said = hash(hash_field(field), text ? packed : values, n * size);
-    hid_t strings = text ? text_type(size) : H5I_INVALID_HID;
-    bool ok = text ? strings >= 0 && make_scale(store, field, strings, strings, packed)
-                   : make_scale(store, field, file_type(field->type), memory_type(field->type),
-                                values);
-    drop(strings);
-    lm_free(packed);
+    uint64_t said = hash_field(field);
+    const char *const *texts = values;
+    if (field->type == LM_FIELD_TEXT) {
+        for (size_t i = 0; i < field->extent[0]; i++)
+            said = hash_text(said, texts[i]);
+        return make_text_scale(store, field, texts, said, status);
+    }
+    size_t size = field->type == LM_FIELD_REAL ? sizeof(real) : sizeof(double);
+    said = hash(said, values, field->extent[0] * size);
+    bool ok =
+        make_scale(store, field, file_type(field->type), memory_type(field->type), values);
     return settle(store, ok, "make scale", field->path, said, status);
 }
 
@@ -588,7 +618,7 @@ static bool set_on(struct lm_store *store, const char *object, const char *name,
 bool lm_store_set_text(struct lm_store *store, const char *object, const char *name,
                        const char *text, struct lm_status *status) {
     begin();
-    hid_t type = text_type(H5T_VARIABLE);
+    hid_t type = text_type();
     bool ok = set_on(store, object, name, type, &text);
     drop(type);
     return settle(store, ok, "set attribute", name, hash_text(hash_call(object, name), text),
@@ -662,7 +692,7 @@ char *lm_store_get_text(struct lm_store *store, const char *object, const char *
                         struct lm_status *status) {
     begin();
     char *text = NULL, *copy = NULL;
-    hid_t type = text_type(H5T_VARIABLE);
+    hid_t type = text_type();
     if (type >= 0 && attribute_class(store, object, name) == H5T_STRING) {
         hid_t on = got(H5Aopen_by_name(store->file, object, name, H5P_DEFAULT, H5P_DEFAULT));
         if (on >= 0 && done(H5Aread(on, type, &text)))

@@ -13,7 +13,7 @@
  *
  * An object is named by its full path in the file ("/training/loss"); groups on the way
  * are made as needed. A file written here opens in netCDF4 and xarray because every
- * dimension of a dataset has a scale: a dataset that holds its coordinates. */
+ * dimension of a dataset has a scale, a dataset that holds its coordinates, or none has. */
 #ifndef LAMINA_STORE_H
 #define LAMINA_STORE_H
 
@@ -32,7 +32,7 @@ enum lm_field_type {
     LM_FIELD_DOUBLE, /* double; fills with NaN */
     LM_FIELD_REAL,   /* real: float or double in the file as in the program; NaN */
     LM_FIELD_INT64,  /* int64_t; fills with -1 */
-    LM_FIELD_TEXT    /* UTF-8 of fixed length; scales only */
+    LM_FIELD_TEXT    /* UTF-8 of any length; scales only */
 };
 
 enum { LM_MAX_DIMENSIONS = 3 };
@@ -44,7 +44,8 @@ struct lm_field {
     int rank; /* dimensions, 1 to LM_MAX_DIMENSIONS */
     size_t extent[LM_MAX_DIMENSIONS];
     const char *scale[LM_MAX_DIMENSIONS]; /* path of each dimension's scale, which is in
-                                             the same group or one above it */
+                                             the same group or one above it; NULL for all
+                                             dimensions or none */
     const char *units;                    /* "1" for a plain number */
     const char *long_name;
     bool whole; /* all of it will be written before the commit: do not fill it first */

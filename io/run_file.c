@@ -1,0 +1,169 @@
+#include "run_file.h"
+
+#include "blas.h"
+#include "memory.h"
+#include "revision.h"
+
+#include <stdio.h>
+#include <time.h>
+
+struct lm_run_file {
+    struct lm_store *store;
+    const struct lm_records *records;
+    int rank, ranks;
+};
+
+enum { RUN_VERSION = 1, TIME_TEXT = 32, PATH_TEXT = 512 };
+
+static bool describe_layers(struct lm_store *store, const struct lm_run_meta *meta,
+                            struct lm_status *status) {
+    for (int l = 0; l < meta->n_layers; l++) {
+        const struct lm_run_layer *layer = &meta->layers[l];
+        char path[PATH_TEXT];
+        snprintf(path, sizeof path, "/layers/%s", layer->name);
+        if (!lm_store_make_group(store, path, status) ||
+            !lm_store_set_integer(store, path, "units", (int64_t)layer->units, status) ||
+            !lm_store_set_text(store, path, "shape", layer->shape, status) ||
+            !lm_store_set_text(store, path, "map", layer->map, status) ||
+            !lm_store_set_integer(store, path, "parameters", (int64_t)layer->parameters,
+                                  status) ||
+            !lm_store_set_integer(store, path, "rank", layer->rank, status))
+            return false;
+    }
+    return true;
+}
+
+static bool describe_build(struct lm_store *store, struct lm_status *status) {
+    char mpi[LM_VERSION_TEXT], hdf5[LM_VERSION_TEXT];
+    lm_store_versions(mpi, hdf5);
+    const struct lm_run_text texts[] = {{"real", LM_REAL_NAME},
+                                        {"lamina_version", LAMINA_VERSION},
+                                        {"git_revision", LAMINA_REVISION},
+                                        {"flags", LAMINA_FLAGS},
+                                        {"mpi_version", mpi},
+                                        {"hdf5_version", hdf5},
+                                        {"openblas_version", lm_blas_version()}};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        if (!lm_store_set_text(store, "/", texts[i].name, texts[i].text, status))
+            return false;
+    return true;
+}
+
+/* Now, in ISO 8601, by rank 0's clock. */
+static void tell_time(struct lm_store *store, char text[TIME_TEXT]) {
+    time_t now = time(NULL);
+    struct tm utc;
+    strftime(text, TIME_TEXT, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
+    lm_store_share(store, text, TIME_TEXT);
+}
+
+bool lm_run_describe(struct lm_store *store, int ranks, const struct lm_run_meta *meta,
+                     struct lm_status *status) {
+    char created[TIME_TEXT];
+    tell_time(store, created);
+    return lm_store_set_text(store, "/", "format", "lamina run", status) &&
+           lm_store_set_integer(store, "/", "format_version", RUN_VERSION, status) &&
+           lm_store_set_text(store, "/", "created", created, status) &&
+           lm_store_set_text(store, "/", "command", meta->command, status) &&
+           lm_store_set_text(store, "/", "settings", meta->settings, status) &&
+           lm_store_set_unsigned(store, "/", "seed", meta->seed, status) &&
+           lm_store_set_integer(store, "/", "ranks", ranks, status) &&
+           lm_store_set_integer(store, "/", "threads", meta->threads, status) &&
+           lm_store_set_text(store, "/", "placement", meta->placement, status) &&
+           describe_build(store, status) &&
+           lm_store_set_integer(store, "/", "complete", 0, status) &&
+           lm_store_set_integer(store, "/", "steps_done", 0, status) &&
+           describe_layers(store, meta, status);
+}
+
+static bool make_traffic(struct lm_store *store, int ranks, struct lm_status *status) {
+    struct lm_field scale = {.type = LM_FIELD_INT64, .rank = 1, .units = "1"};
+    scale.extent[0] = (size_t)ranks;
+    struct lm_field matrix = {.type = LM_FIELD_INT64, .rank = 2};
+    matrix.extent[0] = matrix.extent[1] = (size_t)ranks;
+    matrix.scale[0] = "/traffic/sender", matrix.scale[1] = "/traffic/receiver";
+    struct lm_field sender = scale, receiver = scale, messages = matrix, bytes = matrix;
+    sender.path = "/traffic/sender";
+    sender.long_name = "rank that sends";
+    receiver.path = "/traffic/receiver";
+    receiver.long_name = "rank that receives";
+    messages.path = "/traffic/messages";
+    messages.units = "1";
+    messages.long_name = "messages sent during training";
+    bytes.path = "/traffic/bytes";
+    bytes.units = "bytes";
+    bytes.long_name = "bytes sent during training";
+    return lm_store_make_count(store, &sender, 0, status) &&
+           lm_store_make_count(store, &receiver, 0, status) &&
+           lm_store_make(store, &messages, status) && lm_store_make(store, &bytes, status);
+}
+
+struct lm_run_file *lm_run_file_create(const char *path, const struct lm_peers *peers,
+                                       const struct lm_run_meta *meta,
+                                       const struct lm_records *records,
+                                       struct lm_status *status) {
+    struct lm_store *store = lm_store_create(path, peers, status);
+    if (!store)
+        return NULL;
+    int64_t steps = lm_records_get_plan(records)->n_steps;
+    if (!lm_run_describe(store, peers->size, meta, status) ||
+        !lm_records_make(records, store, steps, status) ||
+        !make_traffic(store, peers->size, status) || !lm_store_flush(store, status)) {
+        lm_store_abandon(store, true);
+        return NULL;
+    }
+    struct lm_run_file *file = lm_allocate(1, sizeof *file);
+    *file = (struct lm_run_file){store, records, peers->rank, peers->size};
+    return file;
+}
+
+bool lm_run_file_write_steps(struct lm_run_file *file, int64_t from, int64_t to,
+                             struct lm_status *status) {
+    return lm_records_write_steps(file->records, file->store, from, to, status);
+}
+
+bool lm_run_file_write_errors(struct lm_run_file *file, int k, struct lm_status *status) {
+    return lm_records_write_errors(file->records, file->store, k, status);
+}
+
+bool lm_run_file_write_traffic(struct lm_run_file *file, const int64_t messages[],
+                               const int64_t bytes[], int n_texts,
+                               const struct lm_run_text texts[], struct lm_status *status) {
+    struct lm_slab row = {.type = LM_FIELD_INT64, .offset = {(size_t)file->rank, 0}};
+    row.count[0] = 1, row.count[1] = (size_t)file->ranks;
+    struct lm_slab messages_row = row, bytes_row = row;
+    messages_row.path = "/traffic/messages";
+    bytes_row.path = "/traffic/bytes";
+    for (int i = 0; i < n_texts; i++)
+        if (!lm_store_set_text(file->store, "/traffic", texts[i].name, texts[i].text, status))
+            return false;
+    /* What a rank fails to write is told to all by the flush. */
+    struct lm_status mine;
+    if (lm_store_write(file->store, &messages_row, messages, &mine))
+        lm_store_write(file->store, &bytes_row, bytes, &mine);
+    return lm_store_flush(file->store, status);
+}
+
+bool lm_run_file_flush(struct lm_run_file *file, int64_t steps_done, struct lm_status *status) {
+    return lm_store_set_integer(file->store, "/", "steps_done", steps_done, status) &&
+           lm_store_flush(file->store, status);
+}
+
+bool lm_run_file_finish(struct lm_run_file *file, int64_t steps_done,
+                        struct lm_status *status) {
+    struct lm_store *store = file->store;
+    bool complete = steps_done == lm_records_get_plan(file->records)->n_steps;
+    bool ok = lm_store_set_integer(store, "/", "steps_done", steps_done, status) &&
+              lm_store_set_integer(store, "/", "complete", complete, status);
+    if (!ok)
+        lm_store_abandon(store, false);
+    lm_free(file);
+    return ok && lm_store_commit(store, status);
+}
+
+void lm_run_file_abandon(struct lm_run_file *file) {
+    if (!file)
+        return;
+    lm_store_abandon(file->store, false);
+    lm_free(file);
+}

@@ -1,0 +1,81 @@
+/* Run file: the output of one run, which describes itself: opens in h5py, xarray, MATLAB.
+ *
+ *     /             format, format_version, created, command, settings (YAML), seed, ranks,
+ *                   threads, placement, real, lamina_version, git_revision, flags,
+ *                   mpi_version, hdf5_version, openblas_version, complete, steps_done
+ *     /layer        names of the layers: the scale of every dimension `layer`
+ *     /layers/NAME  units, shape, map, parameters, rank
+ *     /training     curves of (step) and (layer, step)         see records.h
+ *     /errors/STEP  records of single inputs after STEP steps  see records.h
+ *     /traffic      messages, bytes (sender, receiver)
+ *
+ * It is made at PATH.partial and takes its place at PATH in the end (store.h). */
+#ifndef LAMINA_RUN_FILE_H
+#define LAMINA_RUN_FILE_H
+
+#include "records.h"
+
+/* What /layers/NAME says. Strings are not owned. */
+struct lm_run_layer {
+    const char *name;
+    size_t units;
+    const char *shape, *map; /* lm_shape_text, lm_plan_map_text */
+    size_t parameters;
+    int rank;
+};
+
+/* What a run says of itself; the same on all ranks. Nothing is owned; all must be valid
+ * during the call only. */
+struct lm_run_meta {
+    const char *command;  /* as it was typed */
+    const char *settings; /* lm_settings_text */
+    uint64_t seed;
+    int threads;           /* of each rank */
+    const char *placement; /* "V1:0 V2:1" */
+    int n_layers;
+    const struct lm_run_layer *layers;
+};
+
+/* An attribute of a group. */
+struct lm_run_text {
+    const char *name, *text;
+};
+
+/* Write the attributes of / and the groups /layers/NAME, for any file of a run; `complete`
+ * and `steps_done` are 0. The time is rank 0's. Collective. */
+bool lm_run_describe(struct lm_store *store, int ranks, const struct lm_run_meta *meta,
+                     struct lm_status *status);
+
+struct lm_run_file;
+
+/* Start a run file with everything in it but the numbers. `records` is not owned and must
+ * outlive the file. NULL on failure: LM_CANT_CREATE, or LM_IO when the disk is full.
+ * Collective. */
+struct lm_run_file *lm_run_file_create(const char *path, const struct lm_peers *peers,
+                                       const struct lm_run_meta *meta,
+                                       const struct lm_records *records,
+                                       struct lm_status *status);
+
+/* Write this rank's records of the training steps from .. to - 1, or of error record k.
+ * Independent. */
+bool lm_run_file_write_steps(struct lm_run_file *file, int64_t from, int64_t to,
+                             struct lm_status *status);
+bool lm_run_file_write_errors(struct lm_run_file *file, int k, struct lm_status *status);
+
+/* What this rank sent to each rank during training, messages[ranks] and bytes[ranks], and
+ * attributes of /traffic, the same on all ranks. Once. Collective. */
+bool lm_run_file_write_traffic(struct lm_run_file *file, const int64_t messages[],
+                               const int64_t bytes[], int n_texts,
+                               const struct lm_run_text texts[], struct lm_status *status);
+
+/* Make what was written readable after a kill, and note the steps done. Collective. */
+bool lm_run_file_flush(struct lm_run_file *file, int64_t steps_done, struct lm_status *status);
+
+/* Note the steps done, mark the file complete if those are all, and put it at its path.
+ * The file is gone afterwards, also on failure. Collective. */
+bool lm_run_file_finish(struct lm_run_file *file, int64_t steps_done, struct lm_status *status);
+
+/* Close and leave PATH.partial as it is. NULL is allowed. Collective. */
+void lm_run_file_abandon(struct lm_run_file *file);
+
+#endif
