@@ -208,6 +208,24 @@ void lm_session_score(const struct lm_session *session, double *loss, double *ac
     lm_free(predictions);
 }
 
+double lm_session_energy(const struct lm_session *session, const struct lm_layer *layer) {
+    double sum = 0;
+    double *losses = lm_allocate(session->batch, sizeof *losses);
+    for (int c = 0; c < lm_cortex_chunks(session->cortex); c++) {
+        const struct lm_layer_chunk *chunk = &layer->chunks[c];
+        if (!layer->is_output) {
+            sum += lm_layer_energy(layer, c);
+            continue;
+        }
+        session->loss->value(layer->plan->units, chunk->width, chunk->count, chunk->prediction,
+                             chunk->label, losses);
+        for (size_t b = 0; b < chunk->count; b++)
+            sum += losses[b] / (double)session->batch;
+    }
+    lm_free(losses);
+    return sum;
+}
+
 void lm_session_check_finite(const struct lm_session *session, long step, const char *last) {
     for (int i = 0; i < lm_cortex_layers(session->cortex); i++) {
         const struct lm_layer *layer = lm_cortex_layer(session->cortex, i);

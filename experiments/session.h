@@ -59,6 +59,10 @@ void lm_session_infer(struct lm_session *session, const struct lm_rule *rule,
 /* Mean loss and accuracy of the batch; NaN where the output layer is elsewhere. Local. */
 void lm_session_score(const struct lm_session *session, double *loss, double *accuracy);
 
+/* Energy of a layer of this rank after inference: half the squared norm of its errors, summed
+ * over the batch; of the output layer the batch's mean loss at its last prediction. Local. */
+double lm_session_energy(const struct lm_session *session, const struct lm_layer *layer);
+
 /* End the job if a gradient of this rank is not finite, naming layer and step; `last` says
  * which checkpoint is left. */
 void lm_session_check_finite(const struct lm_session *session, long step, const char *last);

@@ -1,0 +1,90 @@
+#include "audit.h"
+
+#include "comm.h"
+#include "memory.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+static int chunks_of_batch(const struct lm_session *session) {
+    size_t chunk = (size_t)session->settings->training.chunk;
+    return (int)((session->batch + chunk - 1) / chunk);
+}
+
+/* What this rank must have sent to rank `to` in one training step. */
+static int64_t expected(const struct lm_session *session, enum lm_phase phase, int to) {
+    int chunks = chunks_of_batch(session);
+    const struct lm_cortex *cortex = session->cortex;
+    switch (phase) {
+    case LM_PHASE_FORWARD:
+        return lm_cortex_forward_messages(cortex, to, chunks);
+    case LM_PHASE_INFERENCE:
+        return lm_cortex_inference_messages(cortex, session->rule,
+                                            session->settings->inference.steps, to, chunks);
+    case LM_PHASE_EXACT:
+        return session->settings->record.gradients
+                   ? lm_cortex_inference_messages(cortex, session->backprop, 1, to, chunks)
+                   : 0;
+    default:
+        return 0;
+    }
+}
+
+static bool check_rank(const struct lm_session *session, long steps, struct lm_status *status) {
+    static const char *const names[] = {"feedforward", "inference", "exact", "evaluation"};
+    for (int to = 0; to < lm_comm_size(); to++) {
+        for (int phase = 0; phase < LM_PHASE_EVALUATE; phase++) {
+            int64_t found = lm_traffic_messages((enum lm_phase)phase, to);
+            int64_t wanted = steps * expected(session, (enum lm_phase)phase, to);
+            if (found != wanted)
+                return lm_fail(status, LM_INTERNAL,
+                               "traffic: %" PRId64 " %s messages went to rank %d: %" PRId64
+                               " were expected",
+                               found, names[phase], to, wanted);
+        }
+        if (lm_traffic_messages(LM_PHASE_EVALUATE, to) > 0 &&
+            lm_placement_edges(&session->placement, session->network, lm_comm_rank(), to) == 0)
+            return lm_fail(status, LM_INTERNAL,
+                           "traffic: evaluation sent messages to rank %d, no neighbour", to);
+    }
+    if (lm_traffic_elsewhere() > 0)
+        return lm_fail(status, LM_INTERNAL, "traffic: %" PRId64 " calls went past the links",
+                       lm_traffic_elsewhere());
+    return true;
+}
+
+bool lm_audit_check(const struct lm_session *session, long steps, struct lm_status *status) {
+    return lm_comm_agree(check_rank(session, steps, status), status);
+}
+
+const char *lm_audit_text(const struct lm_session *session, char *text, size_t size) {
+    const struct lm_rule *rule = session->rule;
+    long down = rule->sweeps ? 1 : session->settings->inference.steps;
+    if (lm_comm_size() == 1)
+        snprintf(text, size, "traffic: one rank, no messages");
+    else
+        snprintf(text, size,
+                 "traffic: per link, chunk and training step %ld values up and %ld feedback "
+                 "down during inference, 1 value up before it; %d chunks; counted underneath "
+                 "MPI, all between neighbouring layers, none elsewhere",
+                 rule->values_travel ? down : 0, down, chunks_of_batch(session));
+    return text;
+}
+
+bool lm_audit_write(const struct lm_session *session, struct lm_run_file *file,
+                    struct lm_status *status) {
+    size_t ranks = (size_t)lm_comm_size();
+    int64_t *messages = lm_allocate(ranks, sizeof *messages);
+    int64_t *bytes = lm_allocate(ranks, sizeof *bytes);
+    for (int to = 0; to < lm_comm_size(); to++)
+        for (int phase = 0; phase < LM_PHASE_EVALUATE; phase++) {
+            messages[to] += lm_traffic_messages((enum lm_phase)phase, to);
+            bytes[to] += lm_traffic_bytes((enum lm_phase)phase, to);
+        }
+    char line[512];
+    const struct lm_run_text texts[] = {{"summary", lm_audit_text(session, line, sizeof line)}};
+    bool good = lm_run_file_write_traffic(file, messages, bytes, 1, texts, status);
+    lm_free(messages);
+    lm_free(bytes);
+    return good;
+}

@@ -1,0 +1,22 @@
+/* Audit: what the traffic counters (mpi/traffic.h) found in a run, held against what its
+ * links must carry. */
+#ifndef LAMINA_AUDIT_H
+#define LAMINA_AUDIT_H
+
+#include "run_file.h"
+#include "session.h"
+
+/* Compare the messages of this rank in `steps` training steps with what they must be:
+ * feedforward, inference and exact messages to the letter, and evaluation to neighbours
+ * only; nothing elsewhere. LM_INTERNAL with the first difference. Collective. */
+bool lm_audit_check(const struct lm_session *session, long steps, struct lm_status *status);
+
+/* One line for the user: messages per link and step, and that none went elsewhere. Returns
+ * text[size]. */
+const char *lm_audit_text(const struct lm_session *session, char *text, size_t size);
+
+/* Write the matrix of the training steps, and the line, into the run file. Collective. */
+bool lm_audit_write(const struct lm_session *session, struct lm_run_file *file,
+                    struct lm_status *status);
+
+#endif

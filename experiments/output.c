@@ -1,0 +1,286 @@
+#include "output.h"
+
+#include "audit.h"
+#include "checkpoint.h"
+#include "comm.h"
+#include "memory.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+struct lm_output {
+    struct lm_session *session;
+    struct lm_peers peers;
+    struct lm_run_meta *meta;
+    struct lm_records_plan plan;
+    const char **names;
+    bool *owned;
+    int64_t *error_steps;
+    struct lm_records *records;
+    struct lm_run_file *file;
+    long first, written; /* steps done at the start, and in the run file */
+    char *newest;        /* checkpoint */
+};
+
+/* Settings in which a resumed run may differ from its checkpoint. */
+static const char *const may_differ[] = {"data.path", "checkpoint", "placement", NULL};
+
+/* --- the table of layers for checkpoints ---------------------------------------------------
+ */
+
+static struct lm_checkpoint_layer *checkpoint_layers(const struct lm_session *session,
+                                                     bool moments) {
+    const struct lm_network *network = session->network;
+    const struct lm_optimizer *optimizer = session->optimizer;
+    struct lm_checkpoint_layer *layers = lm_allocate((size_t)network->n_layers, sizeof *layers);
+    for (int l = 0; l < network->n_layers; l++) {
+        struct lm_layer *layer = lm_cortex_find(session->cortex, l);
+        layers[l].name = network->layers[l].name;
+        layers[l].n_parameters = network->layers[l].map.parameters;
+        layers[l].parameters = layer ? layer->parameters : NULL;
+        layers[l].n_moments = moments ? optimizer->n_moments : 0;
+        layers[l].moment_names = optimizer->moments;
+        for (int m = 0; layer && m < layers[l].n_moments; m++)
+            layers[l].moment[m] = layer->moment[m];
+    }
+    return layers;
+}
+
+bool lm_output_restore(struct lm_session *session, const char *path, long *steps,
+                       struct lm_status *status) {
+    struct lm_checkpoint_layer *layers = checkpoint_layers(session, false);
+    struct lm_checkpoint checkpoint = {.n_layers = session->network->n_layers,
+                                       .layers = layers};
+    bool good = lm_checkpoint_read(path, &checkpoint, status);
+    *steps = (long)checkpoint.steps_done;
+    lm_free(layers);
+    return good;
+}
+
+/* --- what is there already ---------------------------------------------------------------- */
+
+/* What rank 0 sees in the folder; ranks on other hosts may see it later. */
+struct findings {
+    bool exists;
+    int64_t step;
+    char newest[4096]; /* empty: no checkpoint */
+};
+
+static struct findings look(const char *out) {
+    struct findings found = {0};
+    if (lm_comm_rank() == 0) {
+        char *newest = lm_checkpoint_newest(out, &found.step);
+        if (newest)
+            snprintf(found.newest, sizeof found.newest, "%s", newest);
+        lm_free(newest);
+        found.exists = access(out, F_OK) == 0;
+    }
+    lm_comm_broadcast(&found, sizeof found, 0);
+    return found;
+}
+
+bool lm_output_may_write(const struct lm_session *session, bool checkpoints,
+                         struct lm_status *status) {
+    const struct lm_options *options = session->options;
+    struct findings found = look(options->output);
+    bool has_checkpoint = checkpoints && found.newest[0];
+    if (options->force)
+        return lm_comm_agree(lm_comm_rank() != 0 || !checkpoints ||
+                                 lm_checkpoint_remove_all(options->output, status),
+                             status);
+    if (options->resume || (!found.exists && !has_checkpoint))
+        return true;
+    return lm_fail(status, LM_CANT_CREATE, "%s exists: %s--force replaces it",
+                   found.exists ? options->output : found.newest,
+                   checkpoints ? "--resume goes on with it, " : "");
+}
+
+/* --- starting -------------------------------------------------------------------------------
+ */
+
+/* Error records are due at the start, every so many steps, and at the end. */
+static void plan_errors(struct lm_output *output) {
+    const struct lm_session *session = output->session;
+    const struct lm_settings *settings = session->settings;
+    long every = settings->record.errors.every, steps = session->steps;
+    output->plan.n_inputs = settings->record.errors.inputs;
+    if (settings->record.errors.inputs == 0)
+        return;
+    output->error_steps = lm_allocate((size_t)(steps / every + 2), sizeof(int64_t));
+    for (long step = 0; step < steps; step += every)
+        output->error_steps[output->plan.n_error_steps++] = step;
+    output->error_steps[output->plan.n_error_steps++] = steps;
+    output->plan.error_steps = output->error_steps;
+}
+
+static void make_records(struct lm_output *output) {
+    const struct lm_session *session = output->session;
+    size_t n = (size_t)session->network->n_layers;
+    output->names = lm_allocate(n, sizeof *output->names);
+    output->owned = lm_allocate(n, sizeof *output->owned);
+    for (size_t l = 0; l < n; l++) {
+        output->names[l] = session->network->layers[l].name;
+        output->owned[l] = lm_cortex_find(session->cortex, (int)l) != NULL;
+    }
+    output->plan =
+        (struct lm_records_plan){.n_layers = (int)n,
+                                 .layers = output->names,
+                                 .owned = output->owned,
+                                 .owns_output = lm_cortex_has_output(session->cortex),
+                                 .n_steps = session->steps};
+    plan_errors(output);
+    output->records = lm_records_create(&output->plan);
+}
+
+static bool check_recorded_inputs(const struct lm_session *session, struct lm_status *status) {
+    const struct lm_settings *settings = session->settings;
+    bool train = strcmp(settings->record.errors.split, "train") == 0;
+    const struct lm_dataset *set = train ? &session->train : &session->test;
+    if ((size_t)settings->record.errors.inputs <= set->n)
+        return true;
+    lm_fail(status, LM_CONFIG, "%ld inputs of the %s split, which has only %zu",
+            settings->record.errors.inputs, settings->record.errors.split, set->n);
+    return lm_settings_blame(session->file, "record.errors.inputs", status);
+}
+
+static bool read_checkpoint(struct lm_output *output, const char *path,
+                            struct lm_status *status) {
+    struct lm_session *session = output->session;
+    char *settings = lm_checkpoint_settings(path, status);
+    if (!settings)
+        return false;
+    bool good = lm_settings_same(lm_settings_text(session->file), settings, may_differ, status);
+    lm_free(settings);
+    if (!good)
+        return lm_fail_prefix(status, "%s: the settings differ from the checkpoint's: ", path);
+    struct lm_checkpoint_layer *layers = checkpoint_layers(session, true);
+    struct lm_checkpoint checkpoint = {
+        .n_layers = session->network->n_layers, .layers = layers, .records = output->records};
+    good = lm_checkpoint_read(path, &checkpoint, status);
+    lm_free(layers);
+    output->first = (long)checkpoint.steps_done;
+    if (good && (output->first < 0 || output->first > session->steps))
+        return lm_fail(status, LM_DATA, "%s: %ld steps are done: at most %ld are expected",
+                       path, output->first, session->steps);
+    return good;
+}
+
+static bool resume(struct lm_output *output, const struct findings *found,
+                   struct lm_status *status) {
+    if (!output->session->options->resume || !found->newest[0])
+        return true;
+    output->newest = lm_copy_string(found->newest);
+    if (lm_comm_rank() == 0 && !output->session->options->quiet)
+        fprintf(stderr, "resuming from %s\n", found->newest);
+    return lm_comm_agree(read_checkpoint(output, found->newest, status), status);
+}
+
+static bool create_file(struct lm_output *output, struct lm_status *status) {
+    output->meta = lm_meta_create(output->session);
+    output->file = lm_run_file_create(output->session->options->output, &output->peers,
+                                      output->meta, output->records, status);
+    if (!output->file)
+        return false;
+    struct lm_status ignored; /* the next flush returns a failure to all ranks */
+    lm_run_file_write_steps(output->file, 0, output->first, &ignored);
+    for (int k = 0; k < output->plan.n_error_steps; k++)
+        if (output->first > 0 && output->error_steps[k] <= output->first)
+            lm_run_file_write_errors(output->file, k, &ignored);
+    output->written = output->first;
+    return lm_run_file_flush(output->file, output->first, status);
+}
+
+struct lm_output *lm_output_create(struct lm_session *session, long *first,
+                                   struct lm_status *status) {
+    if (!lm_output_may_write(session, true, status) || !check_recorded_inputs(session, status))
+        return NULL;
+    struct lm_output *output = lm_allocate(1, sizeof *output);
+    output->session = session;
+    output->peers = lm_meta_peers();
+    struct findings found = look(session->options->output);
+    make_records(output);
+    bool good = resume(output, &found, status);
+    if (good && found.exists && session->options->resume && output->first == session->steps) {
+        if (lm_comm_rank() == 0)
+            fprintf(stderr, "%s is complete: nothing to do\n", session->options->output);
+    } else {
+        good = good && create_file(output, status);
+    }
+    *first = output->first;
+    if (good)
+        return output;
+    lm_output_destroy(output);
+    return NULL;
+}
+
+/* --- running --------------------------------------------------------------------------------
+ */
+
+struct lm_records *lm_output_records(struct lm_output *output) {
+    return output->file ? output->records : NULL;
+}
+
+void lm_output_write_errors(struct lm_output *output, int k) {
+    struct lm_status ignored; /* the next flush returns a failure to all ranks */
+    lm_run_file_write_errors(output->file, k, &ignored);
+}
+
+bool lm_output_flush(struct lm_output *output, long step, struct lm_status *status) {
+    struct lm_status ignored; /* as above */
+    lm_run_file_write_steps(output->file, output->written, step, &ignored);
+    output->written = step;
+    return lm_run_file_flush(output->file, step, status);
+}
+
+bool lm_output_checkpoint(struct lm_output *output, long step, struct lm_status *status) {
+    const struct lm_session *session = output->session;
+    const char *out = session->options->output;
+    char *path = lm_checkpoint_path(out, step);
+    struct lm_checkpoint_layer *layers = checkpoint_layers(session, true);
+    struct lm_checkpoint checkpoint = {lm_settings_text(session->file), step,
+                                       session->network->n_layers, layers, output->records};
+    bool good = lm_checkpoint_write(path, &output->peers, &checkpoint, status);
+    lm_free(layers);
+    if (!good) {
+        lm_free(path);
+        return lm_fail_prefix(status, "%s%s; ",
+                              output->newest ? "the last good checkpoint is "
+                                             : "no checkpoint was written",
+                              output->newest ? output->newest : "");
+    }
+    lm_free(output->newest);
+    output->newest = path;
+    int keep = (int)session->settings->checkpoint.keep;
+    return lm_comm_agree(lm_comm_rank() != 0 || lm_checkpoint_prune(out, keep, status), status);
+}
+
+const char *lm_output_newest(const struct lm_output *output) {
+    return output->newest;
+}
+
+bool lm_output_finish(struct lm_output *output, struct lm_status *status) {
+    const struct lm_session *session = output->session;
+    if (!lm_audit_check(session, session->steps - output->first, status) ||
+        !lm_audit_write(session, output->file, status))
+        return false;
+    bool good = lm_run_file_finish(output->file, session->steps, status);
+    output->file = NULL;
+    char line[512];
+    if (good && lm_comm_rank() == 0 && !session->options->quiet)
+        printf("%s\n%s\n", lm_audit_text(session, line, sizeof line), session->options->output);
+    return good;
+}
+
+void lm_output_destroy(struct lm_output *output) {
+    if (!output)
+        return;
+    lm_run_file_abandon(output->file);
+    lm_records_destroy(output->records);
+    lm_meta_destroy(output->meta);
+    lm_free(output->names);
+    lm_free(output->owned);
+    lm_free(output->error_steps);
+    lm_free(output->newest);
+    lm_free(output);
+}

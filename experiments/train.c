@@ -1,0 +1,224 @@
+/* lamina train: train a network, record curves and errors, write checkpoints. */
+#include "comm.h"
+#include "divergence.h"
+#include "memory.h"
+#include "output.h"
+#include "progress.h"
+#include "session.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { FLUSH_STEPS = 50 };
+
+struct training {
+    struct lm_session *session;
+    struct lm_output *output;
+    struct lm_records *records;
+    struct lm_progress *progress;
+    long first; /* steps done when this run started */
+};
+
+/* --- one training step ------------------------------------------------------------------ */
+
+static void record_value(struct training *training, enum lm_record record, int layer, long step,
+                         double value) {
+    double *row = lm_records_curve(training->records, record, layer);
+    if (row)
+        row[step] = value;
+}
+
+static void record_layers(struct training *training, long step) {
+    struct lm_session *session = training->session;
+    for (int i = 0; i < lm_cortex_layers(session->cortex); i++) {
+        const struct lm_layer *layer = lm_cortex_layer(session->cortex, i);
+        record_value(training, LM_RECORD_ENERGY, layer->index, step,
+                     lm_session_energy(session, layer));
+        if (!session->settings->record.gradients)
+            continue;
+        struct lm_divergence divergence =
+            lm_divergence_measure(&layer->plan->map, layer->gradient, layer->exact);
+        record_value(training, LM_RECORD_RELATIVE_ERROR, layer->index, step,
+                     divergence.relative_error);
+        record_value(training, LM_RECORD_ANGLE, layer->index, step, divergence.angle);
+    }
+}
+
+static void record_test(struct training *training, long step) {
+    struct lm_session *session = training->session;
+    double loss, accuracy;
+    lm_session_load(session, &session->test, lm_sampler_batch(session->test_sampler, step),
+                    session->batch);
+    lm_session_forward(session, LM_PHASE_EVALUATE);
+    lm_session_score(session, &loss, &accuracy);
+    record_value(training, LM_RECORD_TEST_LOSS, 0, step, loss);
+    record_value(training, LM_RECORD_TEST_ACCURACY, 0, step, accuracy);
+}
+
+static void check_finite(const struct training *training, long step) {
+    char last[600] = "no checkpoint was written";
+    if (lm_output_newest(training->output))
+        snprintf(last, sizeof last, "the last checkpoint is %s",
+                 lm_output_newest(training->output));
+    lm_session_check_finite(training->session, step, last);
+}
+
+static void train_step(struct training *training, long step) {
+    struct lm_session *session = training->session;
+    const struct lm_settings *settings = session->settings;
+    struct lm_inference inference =
+        lm_session_inference(session, settings->inference.step, session->batch);
+    double loss, accuracy;
+    lm_session_load(session, &session->train, lm_sampler_batch(session->train_sampler, step),
+                    session->batch);
+    lm_session_forward(session, LM_PHASE_FORWARD);
+    lm_session_score(session, &loss, &accuracy);
+    record_value(training, LM_RECORD_LOSS, 0, step, loss);
+    record_value(training, LM_RECORD_ACCURACY, 0, step, accuracy);
+    if (settings->record.gradients)
+        lm_session_exact(session);
+    lm_session_infer(session, session->rule, &inference, settings->inference.steps,
+                     LM_PHASE_INFERENCE);
+    lm_cortex_learn(session->cortex, session->rule, &inference, false);
+    record_layers(training, step);
+    check_finite(training, step);
+    lm_cortex_update(session->cortex, step + 1, settings->training.rate,
+                     settings->training.momentum);
+    if (settings->record.test_every > 0 && (step + 1) % settings->record.test_every == 0)
+        record_test(training, step);
+    if (training->progress)
+        lm_progress_step(training->progress, step, loss, accuracy);
+}
+
+/* --- errors of chosen inputs ----------------------------------------------------------------
+ */
+
+static void record_outcome(struct training *training, int k, const uint32_t *index,
+                           size_t first, size_t n) {
+    struct lm_session *session = training->session;
+    if (!lm_cortex_has_output(session->cortex))
+        return;
+    int *predictions = lm_allocate(n, sizeof *predictions);
+    lm_cortex_outcome(session->cortex, session->loss,
+                      lm_records_errors(training->records, LM_RECORD_INPUT_LOSS, k, 0) + first,
+                      predictions);
+    size_t chunk = (size_t)session->settings->training.chunk;
+    for (size_t i = 0; i < n; i++) {
+        int label = lm_cortex_label(session->cortex, (int)(i / chunk))[i % chunk];
+        lm_records_integers(training->records, LM_RECORD_INDEX, k)[first + i] = index[i];
+        lm_records_integers(training->records, LM_RECORD_LABEL, k)[first + i] = label;
+        lm_records_integers(training->records, LM_RECORD_PREDICTION, k)[first + i] =
+            predictions[i];
+    }
+    lm_free(predictions);
+}
+
+/* The first inputs of the split, batch by batch, each under the loss of itself alone. */
+static void record_errors(struct training *training, int k) {
+    struct lm_session *session = training->session;
+    const struct lm_settings *settings = session->settings;
+    const struct lm_dataset *set =
+        strcmp(settings->record.errors.split, "train") == 0 ? &session->train : &session->test;
+    size_t total = (size_t)settings->record.errors.inputs;
+    struct lm_inference inference = lm_session_inference(session, settings->inference.step, 1);
+    uint32_t *index = lm_allocate(session->batch, sizeof *index);
+    for (size_t first = 0; first < total; first += session->batch) {
+        size_t n = total - first < session->batch ? total - first : session->batch;
+        for (size_t i = 0; i < n; i++)
+            index[i] = (uint32_t)(first + i);
+        lm_session_load(session, set, index, n);
+        lm_session_forward(session, LM_PHASE_EVALUATE);
+        lm_session_infer(session, session->rule, &inference, settings->inference.steps,
+                         LM_PHASE_EVALUATE);
+        for (int i = 0; i < lm_cortex_layers(session->cortex); i++) {
+            const struct lm_layer *layer = lm_cortex_layer(session->cortex, i);
+            double *row =
+                lm_records_errors(training->records, LM_RECORD_MAGNITUDE, k, layer->index) +
+                first;
+            for (int c = 0; c < lm_cortex_chunks(session->cortex); c++)
+                lm_layer_magnitudes(layer, c,
+                                    row + (size_t)c * (size_t)settings->training.chunk);
+        }
+        record_outcome(training, k, index, first, n);
+    }
+    lm_free(index);
+}
+
+/* --- the loop -------------------------------------------------------------------------------
+ */
+
+/* The error record due when `step` steps are done, or -1. */
+static int errors_due(const struct training *training, long step) {
+    const struct lm_records_plan *plan = lm_records_get_plan(training->records);
+    for (int k = 0; k < plan->n_error_steps; k++)
+        if (plan->error_steps[k] == step)
+            return k;
+    return -1;
+}
+
+static bool checkpoint_due(const struct training *training, long step) {
+    long every = training->session->settings->checkpoint.every;
+    return every > 0 && step > training->first &&
+           (step % every == 0 || step == training->session->steps);
+}
+
+/* What is due between steps, when `step` of them are done. */
+static bool between_steps(struct training *training, long step, struct lm_status *status) {
+    int k = step > training->first || step == 0 ? errors_due(training, step) : -1;
+    if (k >= 0) {
+        record_errors(training, k);
+        lm_output_write_errors(training->output, k);
+    }
+    if (checkpoint_due(training, step) && !lm_output_checkpoint(training->output, step, status))
+        return false;
+    if (step % FLUSH_STEPS == 0 || step == training->session->steps)
+        return lm_output_flush(training->output, step, status);
+    return true;
+}
+
+static bool train(struct training *training, struct lm_status *status) {
+    for (long step = training->first; step < training->session->steps; step++) {
+        if (!between_steps(training, step, status))
+            return false;
+        train_step(training, step);
+    }
+    return between_steps(training, training->session->steps, status);
+}
+
+/* Only the rank of the output layer knows the loss, so it shows the progress. */
+static struct lm_progress *make_progress(const struct training *training) {
+    const struct lm_session *session = training->session;
+    if (!lm_cortex_has_output(session->cortex) || session->options->quiet)
+        return NULL;
+    return lm_progress_create(lm_comm_on_terminal() ? LM_PROGRESS_BAR : LM_PROGRESS_LINES,
+                              session->rule->name, training->first, session->steps);
+}
+
+static bool work(struct lm_session *session, struct lm_status *status) {
+    struct training training = {.session = session};
+    training.output = lm_output_create(session, &training.first, status);
+    if (!training.output)
+        return false;
+    training.records = lm_output_records(training.output);
+    bool good = true;
+    if (training.records) {
+        training.progress = make_progress(&training);
+        good = train(&training, status);
+        lm_progress_destroy(training.progress);
+        good = good && lm_output_finish(training.output, status);
+    }
+    lm_output_destroy(training.output);
+    return good;
+}
+
+static int run(int argc, char **argv) {
+    return lm_session_run(
+        argc, argv, LM_TAKES_OUTPUT | LM_TAKES_RESUME | LM_TAKES_RUN, &lm_train_command,
+        "Curves, errors and traffic go to FILE, checkpoints to files beside it "
+        "(FILE without .h5, then .checkpoint-STEP.h5). While it runs, FILE is "
+        "called FILE.partial.",
+        work);
+}
+
+const struct lm_command lm_train_command = {
+    "train", "Train a network and record curves, gradients and errors.", run};
