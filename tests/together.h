@@ -28,11 +28,12 @@ static inline struct lm_peers together_peers(void) {
     return peers;
 }
 
-/* FOLDER/NAME of the test's own folder, in one of a few static texts. */
+/* FOLDER/NAME of the folder of this test, in a static text that the 64th call from now
+ * overwrites. */
 static inline const char *together_path(const char *name) {
-    static char text[4][2 * PATH_SIZE];
+    static char text[64][2 * PATH_SIZE];
     static int next;
-    char *path = text[next++ % 4];
+    char *path = text[next++ % 64];
     snprintf(path, sizeof text[0], "%s/%s", together_folder, name);
     return path;
 }

@@ -1,0 +1,298 @@
+#include "checkpoint.h"
+
+#include "memory.h"
+#include "revision.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char format[] = "lamina checkpoint";
+
+enum { CHECKPOINT_VERSION = 1, PATH_TEXT = 512, STEP_DIGITS = 6 };
+
+/* ---- Contents ---- */
+
+static const char *layer_path(const struct lm_checkpoint_layer *layer, const char *name,
+                              char text[PATH_TEXT]) {
+    snprintf(text, PATH_TEXT, "/layers/%s/%s", layer->name, name);
+    return text;
+}
+
+/* Array a of a layer: its parameters, then its moments. */
+static real *array_of(const struct lm_checkpoint_layer *layer, int a, const char **name) {
+    *name = a == 0 ? "parameters" : layer->moment_names[a - 1];
+    return a == 0 ? layer->parameters : layer->moment[a - 1];
+}
+
+static bool make_layer(struct lm_store *store, const struct lm_checkpoint_layer *layer,
+                       struct lm_status *status) {
+    char path[PATH_TEXT];
+    struct lm_field field = {.type = LM_FIELD_REAL,
+                             .rank = 1,
+                             .extent = {layer->n_parameters},
+                             .units = "1",
+                             .whole = true};
+    for (int a = 0; a <= layer->n_moments; a++) {
+        const char *name;
+        array_of(layer, a, &name);
+        field.path = layer_path(layer, name, path);
+        field.long_name = a == 0 ? "weights, then biases" : "state of the optimizer";
+        if (!lm_store_make(store, &field, status))
+            return false;
+    }
+    return true;
+}
+
+/* Write or read the arrays of a layer that are on this rank. */
+static bool move_layer(struct lm_store *store, const struct lm_checkpoint_layer *layer,
+                       bool writes, struct lm_status *status) {
+    for (int a = 0; a <= layer->n_moments; a++) {
+        const char *name;
+        real *values = array_of(layer, a, &name);
+        char path[PATH_TEXT];
+        struct lm_slab slab = {.path = layer_path(layer, name, path), .type = LM_FIELD_REAL};
+        slab.count[0] = layer->n_parameters;
+        if (values && !(writes ? lm_store_write(store, &slab, values, status)
+                               : lm_store_read(store, &slab, values, status)))
+            return false;
+    }
+    return true;
+}
+
+static bool make_contents(struct lm_store *store, const struct lm_checkpoint *checkpoint,
+                          struct lm_status *status) {
+    bool ok = lm_store_set_text(store, "/", "format", format, status) &&
+              lm_store_set_integer(store, "/", "format_version", CHECKPOINT_VERSION, status) &&
+              lm_store_set_text(store, "/", "settings", checkpoint->settings, status) &&
+              lm_store_set_integer(store, "/", "steps_done", checkpoint->steps_done, status) &&
+              lm_store_set_text(store, "/", "real", LM_REAL_NAME, status) &&
+              lm_store_set_text(store, "/", "git_revision", LAMINA_REVISION, status) &&
+              lm_store_set_integer(store, "/", "n_layers", checkpoint->n_layers, status) &&
+              lm_store_make_group(store, "/layers", status);
+    for (int l = 0; ok && l < checkpoint->n_layers; l++)
+        ok = make_layer(store, &checkpoint->layers[l], status);
+    return ok && (!checkpoint->records ||
+                  lm_records_make(checkpoint->records, store, checkpoint->steps_done, status));
+}
+
+/* Write what this rank has. Independent. */
+static bool write_own(struct lm_store *store, const struct lm_checkpoint *checkpoint,
+                      struct lm_status *status) {
+    for (int l = 0; l < checkpoint->n_layers; l++)
+        if (!move_layer(store, &checkpoint->layers[l], true, status))
+            return false;
+    const struct lm_records *records = checkpoint->records;
+    if (!records)
+        return true;
+    const struct lm_records_plan *plan = lm_records_get_plan(records);
+    if (!lm_records_write_steps(records, store, 0, checkpoint->steps_done, status))
+        return false;
+    for (int k = 0; k < plan->n_error_steps && plan->error_steps[k] <= checkpoint->steps_done;
+         k++)
+        if (!lm_records_write_errors(records, store, k, status))
+            return false;
+    return true;
+}
+
+bool lm_checkpoint_write(const char *path, const struct lm_peers *peers,
+                         const struct lm_checkpoint *checkpoint, struct lm_status *status) {
+    struct lm_store *store = lm_store_create(path, peers, status);
+    if (!store)
+        return false;
+    struct lm_status mine;
+    bool ok = make_contents(store, checkpoint, status);
+    /* A failure to write is told to all ranks by the flush. */
+    if (ok)
+        write_own(store, checkpoint, &mine);
+    if (ok && lm_store_flush(store, status))
+        return lm_store_commit(store, status);
+    lm_store_abandon(store, true);
+    return false;
+}
+
+static bool read_contents(struct lm_store *store, struct lm_checkpoint *checkpoint,
+                          struct lm_status *status) {
+    int64_t n_layers;
+    if (!lm_store_check_format(store, format, CHECKPOINT_VERSION, status) ||
+        !lm_store_get_integer(store, "/", "steps_done", &checkpoint->steps_done, status) ||
+        !lm_store_get_integer(store, "/", "n_layers", &n_layers, status))
+        return false;
+    if (n_layers != checkpoint->n_layers)
+        return lm_fail(status, LM_DATA, "%s: %lld layers: %d expected", lm_store_path(store),
+                       (long long)n_layers, checkpoint->n_layers);
+    for (int l = 0; l < checkpoint->n_layers; l++) {
+        const struct lm_checkpoint_layer *layer = &checkpoint->layers[l];
+        for (int a = 0; a <= layer->n_moments; a++) {
+            char path[PATH_TEXT];
+            const char *name;
+            array_of(layer, a, &name);
+            layer_path(layer, name, path);
+            if (!lm_store_expect(store, path, 1, &layer->n_parameters, status))
+                return false;
+        }
+        if (!move_layer(store, layer, false, status))
+            return false;
+    }
+    return true;
+}
+
+static bool read_records(struct lm_store *store, const struct lm_checkpoint *checkpoint,
+                         struct lm_status *status) {
+    int64_t steps = checkpoint->steps_done;
+    int64_t most = lm_records_get_plan(checkpoint->records)->n_steps;
+    if (steps < 0 || steps > most)
+        return lm_fail(status, LM_DATA,
+                       "%s: %lld training steps are done: at most %lld expected",
+                       lm_store_path(store), (long long)steps, (long long)most);
+    return lm_records_read(checkpoint->records, store, steps, status);
+}
+
+bool lm_checkpoint_read(const char *path, struct lm_checkpoint *checkpoint,
+                        struct lm_status *status) {
+    struct lm_store *store = lm_store_open(path, status);
+    if (!store)
+        return false;
+    bool ok = read_contents(store, checkpoint, status) &&
+              (!checkpoint->records || read_records(store, checkpoint, status));
+    lm_store_close(store);
+    return ok;
+}
+
+char *lm_checkpoint_settings(const char *path, struct lm_status *status) {
+    struct lm_store *store = lm_store_open(path, status);
+    if (!store)
+        return NULL;
+    char *text = NULL;
+    if (lm_store_check_format(store, format, CHECKPOINT_VERSION, status))
+        text = lm_store_get_text(store, "/", "settings", status);
+    lm_store_close(store);
+    return text;
+}
+
+/* ---- Names ---- */
+
+/* Length of the path of a run file without ".h5". */
+static int stem_length(const char *out) {
+    size_t length = strlen(out);
+    bool ends = length > 3 && strcmp(out + length - 3, ".h5") == 0;
+    return (int)(ends ? length - 3 : length);
+}
+
+char *lm_checkpoint_path(const char *out, int64_t step) {
+    size_t size = strlen(out) + 64;
+    char *path = lm_allocate(size, 1);
+    snprintf(path, size, "%.*s.checkpoint-%0*lld.h5", stem_length(out), out, STEP_DIGITS,
+             (long long)step);
+    return path;
+}
+
+/* The checkpoints of a run in its folder. */
+struct list {
+    int n;
+    int64_t *step; /* descending */
+    int n_partial;
+    int64_t *partial; /* those half-written */
+};
+
+/* The step in the name of a checkpoint of `out`, or -1; whether it is half-written. */
+static int64_t step_of(const char *name, const char *out, bool *partial) {
+    const char *slash = strrchr(out, '/');
+    const char *stem = slash ? slash + 1 : out;
+    size_t length = (size_t)stem_length(stem);
+    static const char middle[] = ".checkpoint-";
+    if (strncmp(name, stem, length) != 0 ||
+        strncmp(name + length, middle, sizeof middle - 1) != 0)
+        return -1;
+    const char *digits = name + length + sizeof middle - 1;
+    size_t n = strspn(digits, "0123456789");
+    *partial = strcmp(digits + n, ".h5.partial") == 0;
+    if (n < STEP_DIGITS || n > 18 || (n > STEP_DIGITS && *digits == '0') ||
+        (!*partial && strcmp(digits + n, ".h5") != 0))
+        return -1;
+    return strtoll(digits, NULL, 10);
+}
+
+static int descending(const void *a, const void *b) {
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x < y) - (x > y);
+}
+
+/* The checkpoints there are; none when the folder cannot be read. */
+static struct list list_create(const char *out) {
+    char *folder = lm_copy_string(out);
+    char *slash = strrchr(folder, '/');
+    if (slash)
+        slash[slash == folder] = '\0';
+    struct dirent **entries;
+    int n = scandir(slash ? folder : ".", &entries, NULL, NULL);
+    lm_free(folder);
+    size_t room = n > 0 ? (size_t)n : 0;
+    struct list list = {.step = lm_allocate(room, sizeof(int64_t)),
+                        .partial = lm_allocate(room, sizeof(int64_t))};
+    for (int i = 0; i < n; i++) {
+        bool partial;
+        int64_t step = step_of(entries[i]->d_name, out, &partial);
+        if (step >= 0 && partial)
+            list.partial[list.n_partial++] = step;
+        else if (step >= 0)
+            list.step[list.n++] = step;
+        free(entries[i]);
+    }
+    if (n >= 0)
+        free(entries);
+    qsort(list.step, (size_t)list.n, sizeof *list.step, descending);
+    return list;
+}
+
+static void list_clear(struct list *list) {
+    lm_free(list->step);
+    lm_free(list->partial);
+}
+
+char *lm_checkpoint_newest(const char *out, int64_t *step) {
+    struct list list = list_create(out);
+    char *path = NULL;
+    if (list.n > 0) {
+        *step = list.step[0];
+        path = lm_checkpoint_path(out, *step);
+    }
+    list_clear(&list);
+    return path;
+}
+
+/* Remove the checkpoints of some steps. `ending` follows their names. */
+static bool remove_steps(const char *out, int n, const int64_t step[], const char *ending,
+                         struct lm_status *status) {
+    bool ok = true;
+    for (int i = 0; ok && i < n; i++) {
+        char *path = lm_checkpoint_path(out, step[i]);
+        size_t size = strlen(path) + strlen(ending) + 1;
+        char *whole = lm_allocate(size, 1);
+        snprintf(whole, size, "%s%s", path, ending);
+        if (unlink(whole) != 0 && errno != ENOENT)
+            ok = lm_fail(status, LM_IO, "cannot remove %s: %s", whole, strerror(errno));
+        lm_free(path);
+        lm_free(whole);
+    }
+    return ok;
+}
+
+bool lm_checkpoint_prune(const char *out, int keep, struct lm_status *status) {
+    struct list list = list_create(out);
+    int kept = keep > 0 && keep < list.n ? keep : list.n;
+    bool ok = remove_steps(out, list.n - kept, list.step + kept, "", status);
+    list_clear(&list);
+    return ok;
+}
+
+bool lm_checkpoint_remove_all(const char *out, struct lm_status *status) {
+    struct list list = list_create(out);
+    bool ok = remove_steps(out, list.n, list.step, "", status) &&
+              remove_steps(out, list.n_partial, list.partial, ".partial", status);
+    list_clear(&list);
+    return ok;
+}

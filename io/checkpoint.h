@@ -1,0 +1,68 @@
+/* Checkpoint: all that a training run needs to go on, in a file of its own beside the run
+ * file: parameters and optimizer state of every layer, the position, the settings, and
+ * the records so far. A run resumed from it ends with the bits of one never stopped.
+ *
+ *     /             format, format_version, settings, steps_done, real, git_revision, n_layers
+ *     /layers/NAME/parameters, MOMENT   packed as in src/layer.h; without scales, which
+ *                                       would be larger than they are
+ *     /training, /errors                see records.h
+ *
+ * A checkpoint appears under its name when all of it is on the disk (store.h). Any number
+ * of ranks reads what any other number wrote, in float or double. */
+#ifndef LAMINA_CHECKPOINT_H
+#define LAMINA_CHECKPOINT_H
+
+#include "optimizer.h"
+#include "records.h"
+
+/* One layer. Names and counts are the same on all ranks. */
+struct lm_checkpoint_layer {
+    const char *name;
+    size_t n_parameters;
+    real *parameters; /* (n_parameters); NULL: not on this rank. Not owned */
+    int n_moments;
+    const char *const *moment_names;
+    real *moment[LM_MAX_MOMENTS]; /* (n_parameters); NULL: not on this rank. Not owned */
+};
+
+/* What a checkpoint holds; `records` may be NULL. Nothing is owned. */
+struct lm_checkpoint {
+    const char *settings; /* lm_settings_text; used by write only */
+    int64_t steps_done;   /* training steps behind it; set by read */
+    int n_layers;
+    const struct lm_checkpoint_layer *layers;
+    struct lm_records *records; /* those of the steps done are kept */
+};
+
+/* Path of the checkpoint after `step` steps of the run that writes `out`: "fig1.h5" gives
+ * "fig1.checkpoint-000400.h5". Free with lm_free. */
+char *lm_checkpoint_path(const char *out, int64_t step);
+
+/* Write a checkpoint. On failure there is none at `path`, or the older one that was there.
+ * Collective, errors as of lm_store_create and lm_store_commit. */
+bool lm_checkpoint_write(const char *path, const struct lm_peers *peers,
+                         const struct lm_checkpoint *checkpoint, struct lm_status *status);
+
+/* Read into the arrays and records of this rank, and set steps_done. Names and sizes are
+ * checked for all layers: LM_DATA names the file, the dataset, what was found and what was
+ * expected. Local: each rank on its own. */
+bool lm_checkpoint_read(const char *path, struct lm_checkpoint *checkpoint,
+                        struct lm_status *status);
+
+/* The settings in a checkpoint, or NULL with a status as of lm_store_open, or LM_DATA when
+ * the file is not a checkpoint. Free with lm_free. Local. */
+char *lm_checkpoint_settings(const char *path, struct lm_status *status);
+
+/* The functions below look at the folder of `out`: call them on one rank, for folders look
+ * different to hosts for a while after a change. */
+
+/* Path of the checkpoint of `out` with the most steps, and those steps; NULL if there is
+ * none. Files that were still being written do not count. Free with lm_free. */
+char *lm_checkpoint_newest(const char *out, int64_t *step);
+
+/* Remove all checkpoints of `out` but the newest `keep` (0: keep all), or all of them and
+ * what a kill left half-written. LM_IO names the file that cannot be removed. */
+bool lm_checkpoint_prune(const char *out, int keep, struct lm_status *status);
+bool lm_checkpoint_remove_all(const char *out, struct lm_status *status);
+
+#endif
