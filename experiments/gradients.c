@@ -10,6 +10,7 @@
 #include "session.h"
 
 #include <stdio.h>
+#include <string.h>
 
 /* --- the network that is measured ------------------------------------------------------- */
 
@@ -42,13 +43,16 @@ static void train_network(struct lm_session *session) {
     lm_progress_destroy(progress);
 }
 
-/* Trained here, or taken from a checkpoint; `steps` are the training steps behind it. */
+/* Trained here, taken from a checkpoint, or as initialised; `steps` are the training steps
+ * behind it. */
 static bool get_network(struct lm_session *session, long *steps, struct lm_status *status) {
-    *steps = session->steps;
-    if (!session->options->from) {
+    *steps = 0;
+    if (!session->options->from && strcmp(session->settings->gradients.train, "none") != 0) {
         train_network(session);
-        return true;
+        *steps = session->steps;
     }
+    if (!session->options->from)
+        return true;
     return lm_comm_agree(lm_output_restore(session, session->options->from, steps, status),
                          status);
 }
@@ -181,12 +185,12 @@ static bool work(struct lm_session *session, struct lm_status *status) {
 }
 
 static int run(int argc, char **argv) {
-    return lm_session_run(argc, argv, LM_TAKES_OUTPUT | LM_TAKES_FROM | LM_TAKES_RUN,
-                          &lm_gradients_command,
-                          "The network is trained by the rule gradients.train for the steps of "
-                          "`training`, or comes from a checkpoint of `lamina train` (--from). "
-                          "Updates that overflow are recorded as NaN.",
-                          work);
+    return lm_session_run(
+        argc, argv, LM_TAKES_OUTPUT | LM_TAKES_FROM | LM_TAKES_RUN, &lm_gradients_command,
+        "The network is trained by the rule gradients.train (none: not at all) for "
+        "the steps of `training`, or comes from a checkpoint of `lamina train` (--from). "
+        "Updates that overflow are recorded as NaN.",
+        work);
 }
 
 const struct lm_command lm_gradients_command = {

@@ -206,6 +206,10 @@ static const char *rule_name(int i) {
     return lm_rules()[i] ? lm_rules()[i]->name : NULL;
 }
 
+static const char *train_name(int i) {
+    return i == 0 ? "none" : rule_name(i - 1);
+}
+
 static const char *rule_state(int i) {
     return lm_rules()[i] ? lm_rules()[i]->state : NULL;
 }
@@ -253,8 +257,7 @@ static bool check_names(const struct lm_settings_file *file, struct lm_status *s
            check_name(file, "inference.state", state, rule_state, status) &&
            (lm_rule_find(s->inference.rule, state) ||
             fail_name(file, "inference.rule", s->inference.rule, rule_name, status)) &&
-           (lm_rule_find(s->gradients.train, state) ||
-            fail_name(file, "gradients.train", s->gradients.train, rule_name, status)) &&
+           check_name(file, "gradients.train", s->gradients.train, train_name, status) &&
            check_name(file, "inference.presynaptic", s->inference.presynaptic, presynaptic_name,
                       status) &&
            check_name(file, "training.optimizer", s->training.optimizer, optimizer_name,

@@ -52,7 +52,7 @@ struct lm_settings {
         long keep;  /* newest checkpoints kept; 0: all */
     } checkpoint;
     struct {
-        const char *train;  /* rule that trains the network before measuring */
+        const char *train;  /* rule that trains the network before measuring, or "none" */
         int n_step;         /* step sizes to measure with, at least 1 */
         const double *step; /* each above 0 */
         long steps;         /* longest inference, sweeps */
