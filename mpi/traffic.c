@@ -1,8 +1,8 @@
 #include "traffic.h"
 
-#include "mpi_check.h"
 #include "comm.h"
 #include "memory.h"
+#include "mpi_check.h"
 
 #include <stdatomic.h>
 #include <string.h>
@@ -88,7 +88,8 @@ static void count_elsewhere(void) {
         return PMPI_##NAME(buffer, n, type, to, tag, comm, request);                           \
     }
 SEND(Send)
-SEND(Ssend) SEND(Bsend) SEND(Rsend) ISEND(Isend) ISEND(Issend) ISEND(Ibsend) ISEND(Irsend)
+SEND(Ssend)
+SEND(Bsend) SEND(Rsend) ISEND(Isend) ISEND(Issend) ISEND(Ibsend) ISEND(Irsend)
 
     int MPI_Sendrecv(const void *out, int n_out, MPI_Datatype out_type, int to, int out_tag,
                      void *in, int n_in, MPI_Datatype in_type, int from, int in_tag,
@@ -96,6 +97,12 @@ SEND(Ssend) SEND(Bsend) SEND(Rsend) ISEND(Isend) ISEND(Issend) ISEND(Ibsend) ISE
     count_message(n_out, out_type, to, comm);
     return PMPI_Sendrecv(out, n_out, out_type, to, out_tag, in, n_in, in_type, from, in_tag,
                          comm, status);
+}
+
+int MPI_Sendrecv_replace(void *buffer, int n, MPI_Datatype type, int to, int out_tag, int from,
+                         int in_tag, MPI_Comm comm, MPI_Status *status) {
+    count_message(n, type, to, comm);
+    return PMPI_Sendrecv_replace(buffer, n, type, to, out_tag, from, in_tag, comm, status);
 }
 
 /* Everything else that communicates: counted as elsewhere. */
@@ -120,6 +127,17 @@ OTHER(Iallreduce,
       (a, b, n, t, o, c, r))
 OTHER(Scan, (const void *a, void *b, int n, MPI_Datatype t, MPI_Op o, MPI_Comm c),
       (a, b, n, t, o, c))
+OTHER(Exscan, (const void *a, void *b, int n, MPI_Datatype t, MPI_Op o, MPI_Comm c),
+      (a, b, n, t, o, c))
+OTHER(Reduce_scatter,
+      (const void *a, void *b, const int n[], MPI_Datatype t, MPI_Op o, MPI_Comm c),
+      (a, b, n, t, o, c))
+OTHER(Reduce_scatter_block,
+      (const void *a, void *b, int n, MPI_Datatype t, MPI_Op o, MPI_Comm c), (a, b, n, t, o, c))
+OTHER(Ireduce,
+      (const void *a, void *b, int n, MPI_Datatype t, MPI_Op o, int root, MPI_Comm c,
+       MPI_Request *r),
+      (a, b, n, t, o, root, c, r))
 OTHER(Gather,
       (const void *a, int n, MPI_Datatype t, void *b, int m, MPI_Datatype u, int root,
        MPI_Comm c),
@@ -132,6 +150,26 @@ OTHER(Scatter,
       (const void *a, int n, MPI_Datatype t, void *b, int m, MPI_Datatype u, int root,
        MPI_Comm c),
       (a, n, t, b, m, u, root, c))
+OTHER(Scatterv,
+      (const void *a, const int n[], const int d[], MPI_Datatype t, void *b, int m,
+       MPI_Datatype u, int root, MPI_Comm c),
+      (a, n, d, t, b, m, u, root, c))
+OTHER(Igather,
+      (const void *a, int n, MPI_Datatype t, void *b, int m, MPI_Datatype u, int root,
+       MPI_Comm c, MPI_Request *r),
+      (a, n, t, b, m, u, root, c, r))
+OTHER(Iscatter,
+      (const void *a, int n, MPI_Datatype t, void *b, int m, MPI_Datatype u, int root,
+       MPI_Comm c, MPI_Request *r),
+      (a, n, t, b, m, u, root, c, r))
+OTHER(Iallgather,
+      (const void *a, int n, MPI_Datatype t, void *b, int m, MPI_Datatype u, MPI_Comm c,
+       MPI_Request *r),
+      (a, n, t, b, m, u, c, r))
+OTHER(Ialltoall,
+      (const void *a, int n, MPI_Datatype t, void *b, int m, MPI_Datatype u, MPI_Comm c,
+       MPI_Request *r),
+      (a, n, t, b, m, u, c, r))
 OTHER(Allgather,
       (const void *a, int n, MPI_Datatype t, void *b, int m, MPI_Datatype u, MPI_Comm c),
       (a, n, t, b, m, u, c))
@@ -146,6 +184,16 @@ OTHER(Alltoallv,
       (const void *a, const int n[], const int e[], MPI_Datatype t, void *b, const int m[],
        const int d[], MPI_Datatype u, MPI_Comm c),
       (a, n, e, t, b, m, d, u, c))
+OTHER(Alltoallw,
+      (const void *a, const int n[], const int e[], const MPI_Datatype t[], void *b,
+       const int m[], const int d[], const MPI_Datatype u[], MPI_Comm c),
+      (a, n, e, t, b, m, d, u, c))
+OTHER(Neighbor_allgather,
+      (const void *a, int n, MPI_Datatype t, void *b, int m, MPI_Datatype u, MPI_Comm c),
+      (a, n, t, b, m, u, c))
+OTHER(Neighbor_alltoall,
+      (const void *a, int n, MPI_Datatype t, void *b, int m, MPI_Datatype u, MPI_Comm c),
+      (a, n, t, b, m, u, c))
 OTHER(Neighbor_alltoallw,
       (const void *a, const int n[], const MPI_Aint e[], const MPI_Datatype t[], void *b,
        const int m[], const MPI_Aint d[], const MPI_Datatype u[], MPI_Comm c),
@@ -161,6 +209,10 @@ OTHER(Accumulate,
       (const void *a, int n, MPI_Datatype t, int to, MPI_Aint d, int m, MPI_Datatype u,
        MPI_Op o, MPI_Win w),
       (a, n, t, to, d, m, u, o, w))
+OTHER(Win_fence, (int assertion, MPI_Win w), (assertion, w))
+OTHER(Comm_create, (MPI_Comm c, MPI_Group g, MPI_Comm *part), (c, g, part))
+OTHER(Comm_split_type, (MPI_Comm c, int type, int key, MPI_Info i, MPI_Comm *part),
+      (c, type, key, i, part))
 OTHER(Comm_dup, (MPI_Comm c, MPI_Comm *copy), (c, copy))
 OTHER(Comm_split, (MPI_Comm c, int color, int key, MPI_Comm *part), (c, color, key, part))
 OTHER(File_write_at,
@@ -169,3 +221,16 @@ OTHER(File_write_at,
 OTHER(File_write_at_all,
       (MPI_File f, MPI_Offset o, const void *b, int n, MPI_Datatype t, MPI_Status *s),
       (f, o, b, n, t, s))
+OTHER(File_read_at, (MPI_File f, MPI_Offset o, void *b, int n, MPI_Datatype t, MPI_Status *s),
+      (f, o, b, n, t, s))
+OTHER(File_read_at_all,
+      (MPI_File f, MPI_Offset o, void *b, int n, MPI_Datatype t, MPI_Status *s),
+      (f, o, b, n, t, s))
+OTHER(File_open, (MPI_Comm c, const char *name, int mode, MPI_Info i, MPI_File *f),
+      (c, name, mode, i, f))
+OTHER(File_close, (MPI_File * f), (f))
+OTHER(File_set_size, (MPI_File f, MPI_Offset size), (f, size))
+OTHER(File_set_view,
+      (MPI_File f, MPI_Offset o, MPI_Datatype e, MPI_Datatype t, const char *data, MPI_Info i),
+      (f, o, e, t, data, i))
+OTHER(File_sync, (MPI_File f), (f))
