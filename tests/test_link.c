@@ -1,0 +1,171 @@
+/* Link: a ring of ranks, each the parent of the next; a rank alone is its own neighbour. */
+#include "link.h"
+
+#include "comm.h"
+#include "memory.h"
+#include "runner.h"
+
+#include <string.h>
+
+enum { CHUNKS = 6, LENGTH = 3000 };
+
+/* Both ends that a rank has on the ring: it is the parent on edge `rank`, the child on the
+ * edge of the rank before. */
+struct ring {
+    struct lm_link *up, *down; /* to the child, to the parent */
+    int parent;                /* rank */
+    real sent_up[CHUNKS][LENGTH], sent_down[CHUNKS][LENGTH];
+    real values[CHUNKS][LENGTH], feedback[CHUNKS][LENGTH];
+};
+
+/* Chunks are of different lengths. */
+static size_t length(int c) {
+    return c == 0 ? LENGTH : (size_t)(LENGTH - 500 * c + 1);
+}
+
+/* What rank r sends up (1) or down (-1) as number i of chunk c. */
+static real content(int r, int way, int c, size_t i, int round) {
+    return (real)(way * (int)(i + 1 + 10000 * (size_t)c + 100000 * (size_t)r) +
+                  1000000 * round);
+}
+
+static struct ring *ring_create(int edges_per_rank, int edge) {
+    int rank = lm_comm_rank(), size = lm_comm_size(), n_edges = edges_per_rank * size;
+    struct ring *ring = lm_allocate(1, sizeof *ring);
+    ring->parent = (rank + size - 1) % size;
+    ring->up = lm_link_create(edges_per_rank * rank + edge, n_edges, (rank + 1) % size, true,
+                              CHUNKS, LENGTH);
+    ring->down = lm_link_create(edges_per_rank * ring->parent + edge, n_edges, ring->parent,
+                                false, CHUNKS, LENGTH);
+    return ring;
+}
+
+static void ring_destroy(struct ring *ring) {
+    lm_link_destroy(ring->up);
+    lm_link_destroy(ring->down);
+    lm_free(ring);
+}
+
+static void send_chunk(struct ring *ring, int c, int round) {
+    for (size_t i = 0; i < length(c); i++) {
+        ring->sent_up[c][i] = content(lm_comm_rank(), 1, c, i, round);
+        ring->sent_down[c][i] = content(lm_comm_rank(), -1, c, i, round);
+    }
+    lm_link_send_begin(ring->up, c, ring->sent_up[c], length(c));
+    lm_link_send_begin(ring->down, c, ring->sent_down[c], length(c));
+}
+
+static void receive_chunk(struct ring *ring, int c) {
+    memset(ring->values[c], 0xff, sizeof ring->values[c]);
+    memset(ring->feedback[c], 0xff, sizeof ring->feedback[c]);
+    lm_link_receive_begin(ring->down, c, ring->values[c], length(c));
+    lm_link_receive_begin(ring->up, c, ring->feedback[c], length(c));
+}
+
+static void end_chunk(struct ring *ring, int c) {
+    lm_link_receive_end(ring->down, c);
+    lm_link_receive_end(ring->up, c);
+    lm_link_send_end(ring->up, c);
+    lm_link_send_end(ring->down, c);
+}
+
+/* Values came from the parent, feedback from the child, and nothing behind them. */
+static void expect_chunk(const struct ring *ring, int c, int round) {
+    int child = (lm_comm_rank() + 1) % lm_comm_size();
+    for (size_t i = 0; i < length(c); i++) {
+        ck_assert(ring->values[c][i] == content(ring->parent, 1, c, i, round));
+        ck_assert(ring->feedback[c][i] == content(child, -1, c, i, round));
+    }
+    for (size_t i = length(c); i < LENGTH; i++)
+        ck_assert(ring->values[c][i] != ring->values[c][i]); /* still NaN */
+}
+
+START_TEST(values_go_up_and_feedback_down) {
+    struct ring *ring = ring_create(1, 0);
+    for (int round = 0; round < 5; round++) {
+        int c = round % CHUNKS;
+        receive_chunk(ring, c);
+        send_chunk(ring, c, round);
+        end_chunk(ring, c);
+        expect_chunk(ring, c, round);
+    }
+    ring_destroy(ring);
+}
+END_TEST
+
+/* All chunks under way at once, ended in another order than begun. */
+START_TEST(chunks_travel_on_their_own) {
+    struct ring *ring = ring_create(1, 0);
+    for (int round = 0; round < 3; round++) {
+        for (int c = 0; c < CHUNKS; c++)
+            send_chunk(ring, c, round);
+        for (int c = CHUNKS - 1; c >= 0; c--)
+            receive_chunk(ring, c);
+        for (int c = 0; c < CHUNKS; c++)
+            end_chunk(ring, (c + 2) % CHUNKS);
+        for (int c = 0; c < CHUNKS; c++)
+            expect_chunk(ring, c, round);
+    }
+    ring_destroy(ring);
+}
+END_TEST
+
+/* Two edges between the same ranks, as of a skip connection, keep their messages apart. */
+START_TEST(edges_do_not_mix) {
+    struct ring *first = ring_create(2, 0), *second = ring_create(2, 1);
+    for (int c = 0; c < CHUNKS; c++) {
+        receive_chunk(first, c);
+        receive_chunk(second, c);
+        send_chunk(second, c, 2);
+        send_chunk(first, c, 1);
+    }
+    for (int c = 0; c < CHUNKS; c++) {
+        end_chunk(first, c);
+        end_chunk(second, c);
+        expect_chunk(first, c, 1);
+        expect_chunk(second, c, 2);
+    }
+    ring_destroy(first);
+    ring_destroy(second);
+}
+END_TEST
+
+/* Threads work on different chunks at the same time. */
+START_TEST(threads_may_share_a_link) {
+    struct ring *ring = ring_create(1, 0);
+    if (lm_comm_is_threaded())
+        for (int round = 0; round < 10; round++) {
+#pragma omp parallel for num_threads(3) schedule(static, 1)
+            for (int c = 0; c < CHUNKS; c++) {
+                receive_chunk(ring, c);
+                send_chunk(ring, c, round);
+                end_chunk(ring, c);
+            }
+            for (int c = 0; c < CHUNKS; c++)
+                expect_chunk(ring, c, round);
+        }
+    ring_destroy(ring);
+}
+END_TEST
+
+START_TEST(ending_nothing_returns_at_once) {
+    struct ring *ring = ring_create(1, 0);
+    end_chunk(ring, 0);
+    receive_chunk(ring, 1);
+    send_chunk(ring, 1, 0);
+    end_chunk(ring, 1);
+    end_chunk(ring, 1);
+    expect_chunk(ring, 1, 0);
+    ring_destroy(ring);
+    lm_link_destroy(NULL);
+}
+END_TEST
+
+int main(void) {
+    lm_comm_start();
+    int result = RUN_TESTS_TOGETHER("link", values_go_up_and_feedback_down,
+                                    chunks_travel_on_their_own, edges_do_not_mix,
+                                    threads_may_share_a_link, ending_nothing_returns_at_once);
+    lm_comm_finish();
+    return result;
+}
