@@ -16,11 +16,6 @@ bool lm_session_placement(struct lm_placement *placement, const struct lm_settin
     const struct lm_settings *settings = lm_settings_get(file);
     if (settings->placement.n == 0)
         return lm_placement_init(placement, network, n_ranks, NULL, status);
-    if (settings->placement.n != network->n_layers) {
-        lm_fail(status, LM_CONFIG, "%d ranks for %d layers: one rank per layer is expected",
-                settings->placement.n, network->n_layers);
-        return lm_settings_blame(file, "placement", status);
-    }
     int *by_hand = lm_allocate((size_t)network->n_layers, sizeof *by_hand);
     for (int i = 0; i < network->n_layers; i++)
         by_hand[lm_network_find(network, settings->network.layers[i].name)] =

@@ -1,0 +1,122 @@
+"""Run the program as a user does: what the pytest files of this folder share.
+
+The binaries come from the environment: LAMINA (float) and LAMINA_DOUBLE, and LAMINA_SANITIZED=1
+when they were built with sanitizers (then everything runs on one rank). LAMINA_MNIST names a
+folder with MNIST; tests that need it are skipped without."""
+import os
+import pathlib
+import struct
+import subprocess
+
+import h5py
+import numpy as np
+import pytest
+
+SOURCE = pathlib.Path(__file__).resolve().parent.parent
+FLOAT = os.environ.get("LAMINA", str(SOURCE / "build/lamina"))
+DOUBLE = os.environ.get("LAMINA_DOUBLE", str(SOURCE / "build/lamina_double"))
+SANITIZED = bool(os.environ.get("LAMINA_SANITIZED"))
+FIGURES = SOURCE / "experiments/rosenbaum2022"
+MNIST = pathlib.Path(os.environ.get("LAMINA_MNIST", SOURCE / ".data/mnist"))
+
+needs_mnist = pytest.mark.skipif(not MNIST.is_dir(), reason="no MNIST: experiments/get-data mnist")
+one_rank_only = pytest.mark.skipif(SANITIZED, reason="sanitizers run on one rank")
+slow = pytest.mark.skipif(SANITIZED, reason="too slow with sanitizers")
+
+ENVIRONMENT = {**os.environ, "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+               "OMPI_MCA_rmaps_base_oversubscribe": "1",
+               "OMPI_MCA_hwloc_base_binding_policy": "none",
+               "ASAN_OPTIONS": "detect_leaks=0"}
+
+CONV = """
+data: {{format: idx, path: {data}}}
+network:
+  input: [1, 12, 12]
+  layers:
+    - {{name: V1, map: [{{conv2d: {{channels: 4, kernel: 3, padding: 1}}}}, {{relu: {{}}}}, {{maxpool2d: {{size: 2}}}}]}}
+    - {{name: V2, map: [{{conv2d: {{channels: 3, kernel: 3x2}}}}, {{tanh: {{}}}}, {{flatten: {{}}}}]}}
+    - {{name: IT, map: [{{linear: {{units: 14}}}}, {{relu: {{}}}}]}}
+    - {{name: out, map: [{{linear: {{units: 10}}}}]}}
+  loss: mse
+inference: {{rule: strict, step: 0.1, steps: 8}}
+training: {{batch: 40, epochs: 2, seed: 3, chunk: 16}}
+record: {{gradients: true, test_every: 1, errors: {{split: test, inputs: 50, every: 2}}}}
+checkpoint: {{every: 2}}
+"""
+
+SKIP = """
+data: {{format: idx, path: {data}}}
+network:
+  input: [1, 12, 12]
+  layers:
+    - {{name: a, map: [{{conv2d: {{channels: 3, kernel: 5, stride: 2}}}}, {{sigmoid: {{}}}}]}}
+    - {{name: b, map: [{{avgpool2d: {{size: 2}}}}, {{flatten: {{}}}}, {{linear: {{units: 9}}}}, {{tanh: {{}}}}]}}
+    - {{name: c, inputs: [a], map: [{{flatten: {{}}}}, {{linear: {{units: 9}}}}]}}
+    - {{name: d, inputs: [b, c], map: [{{add: {{}}}}, {{linear: {{units: 7}}}}, {{relu: {{}}}}]}}
+    - {{name: e, inputs: [d, b, c], map: [{{concat: {{}}}}, {{linear: {{units: 10}}}}]}}
+  loss: cross_entropy
+inference: {{rule: strict, step: 0.2, steps: 6}}
+training: {{batch: 40, epochs: 2, seed: 4, chunk: 16}}
+"""
+
+
+def write_idx(path, array):
+    """An IDX file of bytes from an array of whole numbers 0 .. 255."""
+    array = np.asarray(array, np.uint8)
+    header = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape)
+    pathlib.Path(path).write_bytes(header + array.tobytes())
+
+
+def write_dataset(folder, n_train=200, n_test=60, size=12, seed=0):
+    """A small data set: noise around one pattern per class. Returns its folder."""
+    folder = pathlib.Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(seed)
+    patterns = rng.integers(0, 200, (10, size, size))
+    for name, n in (("train", n_train), ("t10k", n_test)):
+        labels = rng.integers(0, 10, n)
+        images = patterns[labels] + rng.integers(0, 56, (n, size, size))
+        write_idx(folder / f"{name}-images-idx3-ubyte", images)
+        write_idx(folder / f"{name}-labels-idx1-ubyte", labels)
+    return folder
+
+
+def write_settings(folder, template=CONV, **data):
+    """A settings file over a small data set in `folder`. Returns its path."""
+    folder = pathlib.Path(folder)
+    path = folder / "settings.yaml"
+    path.write_text(template.format(data=write_dataset(folder / "data", **data)))
+    return path
+
+
+def run(*arguments, ranks=None, binary=FLOAT, expect=0, timeout=300):
+    """Run lamina (under mpirun if `ranks` is given); asserts the exit code."""
+    command = [binary, *map(str, arguments)]
+    if ranks and not SANITIZED:
+        command = ["mpirun", "-n", str(ranks), *command]
+    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=timeout)
+    assert done.returncode == expect, f"{command}\nexit {done.returncode}\n{done.stderr[-3000:]}"
+    return done
+
+
+def arrays(path):
+    """All datasets of an HDF5 file, name -> array."""
+    found = {}
+    with h5py.File(path) as file:
+        file.visititems(lambda name, item: found.__setitem__(name, item[()])
+                        if isinstance(item, h5py.Dataset) else None)
+    return found
+
+
+def same_bits(a, b, without=()):
+    """Names of the datasets of two files that do not have the same bits."""
+    a, b = arrays(a), arrays(b)
+    assert a.keys() == b.keys()
+    return [name for name in a if not name.startswith(tuple(without)) and
+            (a[name].shape != b[name].shape or a[name].tobytes() != b[name].tobytes())]
+
+
+def binomial_at_most(n, p, k):
+    """P(Bin(n, p) <= k)."""
+    from math import comb
+    return sum(comb(n, i) * p ** i * (1 - p) ** (n - i) for i in range(min(k, n) + 1))

@@ -1,0 +1,202 @@
+"""Every kind of wrong input: one clear line, the documented exit code, nothing half-written."""
+import gzip
+
+import h5py
+import pytest
+from program import FIGURES, one_rank_only, run, write_settings
+
+
+def train(tmp_path, *options, expect, words, ranks=None, settings=None):
+    """Run lamina train, expecting a failure whose message has all `words`."""
+    settings = settings or write_settings(tmp_path)
+    out = tmp_path / "run.h5"
+    existed = out.exists()
+    done = run("train", settings, "-o", out, *options, expect=expect, ranks=ranks)
+    lines = [line for line in done.stderr.splitlines() if line.startswith("lamina: ")]
+    assert len(lines) == 1, done.stderr
+    for word in words:
+        assert word in lines[0], lines[0]
+    assert out.exists() == existed
+    return lines[0]
+
+
+@pytest.mark.parametrize("option, words", [
+    ("inference.stepz=1", ["inference", "stepz"]),
+    ("inference.steps=abc", ["inference.steps", "abc"]),
+    ("inference.steps=-3", ["inference.steps", "-3"]),
+    ("training.batch=0", ["training.batch", "0"]),
+    ("training.chunk=0", ["training.chunk"]),
+    ("training.rate=-1", ["training.rate", "-1"]),
+    ("training.rate=nan", ["training.rate"]),
+    ("inference.rule=hebb", ["inference.rule", "hebb", "strict"]),
+    ("network.loss=hinge", ["network.loss", "hinge", "mse"]),
+    ("training.optimizer=lion", ["training.optimizer", "lion"]),
+    ("network.layers[0].map[0].conv2d.kernel=-3", ["kernel", "-3"]),
+    ("network.layers[0].map[0].conv2d.channels=0", ["channels", "0"]),
+    ("network.layers[1].name=V1", ["V1", "name"]),
+    ("network.layers[2].map[0].linear.units=0", ["units", "0"]),
+    ("placement=[0, 0, 0]", ["placement", "3 ranks", "4 layers"]),
+    ("data.format=jpeg", ["data.format", "jpeg"]),
+    ("network.input=[1, 14, 14]", ["network.input", "1 x 14 x 14", "1 x 12 x 12"]),
+    ("training.batch=5000", ["training.batch", "5000", "200"]),
+    ("record.errors.inputs=61", ["record.errors.inputs", "61", "60"]),
+])
+def test_settings(tmp_path, option, words):
+    train(tmp_path, "--set", option, expect=78, words=words)
+
+
+def test_settings_of_a_file_name_the_line(tmp_path):
+    settings = write_settings(tmp_path)
+    settings.write_text(settings.read_text().replace("batch: 40", "batch: zero"))
+    line = 1 + settings.read_text().splitlines().index(
+        next(x for x in settings.read_text().splitlines() if "zero" in x))
+    train(tmp_path, expect=78, words=[f"settings.yaml:{line}:", "training.batch", "zero"],
+          settings=settings)
+
+
+@pytest.mark.parametrize("layers, words", [
+    ("[{name: a, inputs: [b], map: [relu: {}]}, {name: b, inputs: [a], map: [relu: {}]}]", ["cycle"]),
+    ("[{name: a, inputs: [nobody], map: [relu: {}]}]", ["layer a", "nobody"]),
+    ("[{name: a, map: [linear: {units: 3}]}]", ["layer a", "1 x 12 x 12"]),
+    ("[{name: a, map: [conv2d: {channels: 2, kernel: 13}]}]", ["layer a", "13x13", "1 x 12 x 12"]),
+    ("[{name: a, map: [spiking: {}]}]", ["spiking"]),
+    ("[]", ["layers"]),
+])
+def test_networks(tmp_path, layers, words):
+    train(tmp_path, "--set", f"network.layers={layers}", expect=78, words=words)
+
+
+def spoil(name, change):
+    """A data set with one file changed by `change` (bytes -> bytes, or None to remove it)."""
+    def prepare(tmp_path):
+        settings = write_settings(tmp_path)
+        path = tmp_path / "data" / name
+        if change is None:
+            path.unlink()
+        else:
+            path.write_bytes(change(path.read_bytes()))
+        return settings
+    return prepare
+
+
+IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
+
+
+@pytest.mark.parametrize("prepare, code, words", [
+    (spoil(IMAGES, None), 66, [IMAGES]),
+    (spoil(IMAGES, lambda b: b[:-100]), 65, [IMAGES]),
+    (spoil(IMAGES, lambda b: b"\x00\x00\x0d" + b[3:]), 65, [IMAGES]),
+    (spoil(IMAGES, lambda b: b + b"x"), 65, [IMAGES]),
+    (spoil(IMAGES, lambda b: b""), 65, [IMAGES]),
+    (spoil(IMAGES, lambda b: gzip.compress(b)[:-20]), 65, [IMAGES]),
+    (spoil(LABELS, lambda b: b[:8] + b"\x0b" + b[9:]), 65, [LABELS, "11", "10"]),
+    (spoil("t10k-labels-idx1-ubyte", lambda b: b[:4] + b"\0\0\0\x03" + b[8:11]), 65, ["t10k"]),
+])
+@pytest.mark.parametrize("ranks", [None, 3])
+def test_data(tmp_path, prepare, code, words, ranks):
+    train(tmp_path, expect=code, words=words, settings=prepare(tmp_path), ranks=ranks)
+
+
+def test_missing_files(tmp_path):
+    train(tmp_path, expect=66, words=["nowhere.yaml"], settings=tmp_path / "nowhere.yaml")
+    train(tmp_path, "--set", "data.path=/no/such/folder", expect=66, words=["/no/such/folder"])
+
+
+@one_rank_only
+def test_too_many_ranks(tmp_path):
+    train(tmp_path, expect=64, words=["5 ranks", "4 layers", "at most 4"], ranks=5)
+    train(tmp_path, "--set", "placement=[0, 0, 1, 3]", expect=64, words=["placement", "rank"], ranks=3)
+
+
+@pytest.mark.parametrize("ranks", [None, 3])
+def test_unwritable_output(tmp_path, ranks):
+    settings = write_settings(tmp_path)
+    out = tmp_path / "no/such/folder/run.h5"
+    done = run("train", settings, "-o", out, expect=73, ranks=ranks)
+    assert str(out) in done.stderr
+    (tmp_path / "file").write_text("")
+    run("train", settings, "-o", tmp_path / "file/run.h5", expect=73, ranks=ranks)
+
+
+@pytest.mark.parametrize("ranks", [None, 3])
+def test_resume_from_what_is_no_checkpoint(tmp_path, ranks):
+    checkpoint = tmp_path / "run.checkpoint-000004.h5"
+    checkpoint.write_bytes(b"this is not HDF5" * 100)
+    train(tmp_path, "--resume", expect=65, words=[checkpoint.name, "HDF5"], ranks=ranks)
+    with h5py.File(checkpoint, "w") as file:
+        file["x"] = 1
+    train(tmp_path, "--resume", expect=65, words=[checkpoint.name], ranks=ranks)
+    assert checkpoint.exists()
+
+
+def half_run(tmp_path):
+    """A run stopped after 4 steps: its checkpoint is left. Returns the checkpoint."""
+    settings = write_settings(tmp_path)
+    run("train", settings, "-o", tmp_path / "run.h5", "--quiet")
+    (tmp_path / "run.h5").unlink()
+    for path in tmp_path.glob("run.checkpoint-*"):
+        if "000004" not in path.name:
+            path.unlink()
+    return tmp_path / "run.checkpoint-000004.h5"
+
+
+def test_resume_with_other_settings(tmp_path):
+    half_run(tmp_path)
+    train(tmp_path, "--resume", "--set", "training.rate=0.5", expect=78,
+          words=["training.rate", "0.5", "0.002", "checkpoint"])
+    train(tmp_path, "--resume", "--set", "network.layers[2].map[0].linear.units=15", expect=78,
+          words=["units", "15", "14"])
+
+
+def test_resume_from_a_truncated_checkpoint(tmp_path):
+    checkpoint = half_run(tmp_path)
+    checkpoint.write_bytes(checkpoint.read_bytes()[:3000])
+    train(tmp_path, "--resume", expect=65, words=[checkpoint.name])
+
+
+def test_resume_from_a_checkpoint_with_a_hole(tmp_path):
+    checkpoint = half_run(tmp_path)
+    with h5py.File(checkpoint, "a") as file:
+        del file["layers/V2/parameters"]
+    train(tmp_path, "--resume", expect=65, words=[checkpoint.name, "V2"])
+
+
+def test_from_another_network(tmp_path):
+    checkpoint = half_run(tmp_path)
+    out = tmp_path / "gradients.h5"
+    settings = tmp_path / "settings.yaml"
+    done = run("gradients", settings, "-o", out, "--from", checkpoint,
+               "--set", "network.layers[2].map[0].linear.units=15", expect=65)
+    assert "IT" in done.stderr and not out.exists()
+    run("gradients", settings, "-o", out, "--from", tmp_path / "none.h5", expect=66)
+
+
+@pytest.mark.parametrize("arguments, code, words", [
+    ([], 64, ["Usage"]),
+    (["dance"], 64, ["dance"]),
+    (["train"], 64, ["settings file is missing"]),
+    (["train", FIGURES / "fig1.yaml"], 64, ["-o FILE"]),
+    (["train", FIGURES / "fig1.yaml", "-o", "x.h5", "--threads", "0"], 64, ["threads", "0"]),
+    (["train", FIGURES / "fig1.yaml", "-o", "x.h5", "--wings"], 64, ["wings"]),
+    (["train", FIGURES / "fig1.yaml", "-o", "x.h5", "--resume", "--force"], 64, ["exclude"]),
+    (["describe", FIGURES / "fig1.yaml", "--ranks", "9"], 64, ["9 ranks", "5"]),
+    (["describe", FIGURES / "fig1.yaml", "--set", "nonsense"], 78, ["nonsense"]),
+])
+def test_command_lines(arguments, code, words):
+    done = run(*arguments, expect=code)
+    for word in words:
+        assert word in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["gradients", "--help"],
+                                       ["describe", "--help"], ["--version"]])
+def test_help(arguments):
+    done = run(*arguments)
+    assert done.stdout and not done.stderr
+    if "--help" in arguments:
+        assert "Exit codes" in done.stdout
+
+
+def test_output_on_a_file_system_that_takes_nothing(tmp_path):
+    done = run("train", write_settings(tmp_path), "-o", "/proc/run.h5", expect=73)
+    assert "/proc/run.h5" in done.stderr
