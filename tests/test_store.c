@@ -99,8 +99,6 @@ START_TEST(keeps_attributes) {
     struct lm_store *store = lm_store_create(together_path("a.h5"), &peers, &status);
     ck_assert(store != NULL);
     CHECK_OK(lm_store_make_group(store, "/layers/V1", &status));
-    CHECK_OK(lm_store_set_text(store, "/", "format", "lamina test", &status));
-    CHECK_OK(lm_store_set_integer(store, "/", "format_version", 1, &status));
     CHECK_OK(lm_store_set_text(store, "/", "settings", settings, &status));
     CHECK_OK(lm_store_set_text(store, "/layers/V1", "map", "", &status));
     CHECK_OK(lm_store_set_integer(store, "/", "complete", 0, &status));
@@ -123,7 +121,21 @@ START_TEST(keeps_attributes) {
     CHECK_OK(lm_store_get_integer(store, "/", "complete", &complete, &status));
     CHECK_OK(lm_store_get_double(store, "/layers/V1", "step_size", &step_size, &status));
     ck_assert(complete == 1 && step_size == 0.1);
-    ck_assert(!lm_store_get_integer(store, "/", "settings", &complete, &status));
+    lm_store_close(store);
+}
+END_TEST
+
+START_TEST(refuses_attributes_of_another_kind) {
+    struct lm_peers peers = together_peers();
+    struct lm_store *store = lm_store_create(together_path("a.h5"), &peers, &status);
+    ck_assert(store != NULL);
+    CHECK_OK(lm_store_set_text(store, "/", "format", "lamina test", &status));
+    CHECK_OK(lm_store_set_integer(store, "/", "format_version", 1, &status));
+    CHECK_OK(lm_store_commit(store, &status));
+    store = lm_store_open(together_path("a.h5"), &status);
+    ck_assert(store != NULL);
+    int64_t number;
+    ck_assert(!lm_store_get_integer(store, "/", "format", &number, &status));
     ck_assert_int_eq(status.code, LM_DATA);
     ck_assert(!lm_store_get_text(store, "/layers/V9", "map", &status));
     ck_assert(strstr(status.message, "/layers/V9 has no attribute map") != NULL);
@@ -373,6 +385,7 @@ END_TEST
 int main(void) {
     const TTest *const tests[] = {writes_what_it_reads,
                                   keeps_attributes,
+                                  refuses_attributes_of_another_kind,
                                   replaces_at_commit_only,
                                   reads_after_a_kill,
                                   says_why_it_cannot_create,
