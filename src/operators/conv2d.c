@@ -5,41 +5,15 @@
  * the pull back of stride s is s x s correlations with every s-th tap of mirrored kernels.
  * Sums are kept in registers: a tile is up to TILE channels x WIDE vectors of inputs. */
 #include "../memory.h"
-#include "operators.h"
-
-#include <string.h>
+#include "vector.h"
 
 enum { CHANNELS, KERNEL, STRIDE, PADDING };
 
-#if defined __AVX512F__
-enum { VECTOR = 64, WIDE = 4 };
-#elif defined __AVX__
-enum { VECTOR = 32, WIDE = 2 };
-#else
-enum { VECTOR = 16, WIDE = 2 };
-#endif
-typedef real vec __attribute__((vector_size(VECTOR)));
 enum {
-    LANES = VECTOR / sizeof(real),
-    NARROW = LM_LANE / LANES < WIDE ? LM_LANE / LANES : WIDE,
-    TILE = 6,
-    BLOCK = 80,  /* taps of one output summed in one go: their inputs stay in the L1 cache */
-    GROUP = 16,   /* taps whose weight gradients are summed in one go */
-    SEGMENT = 512 /* inputs of one channel that they are summed over in one go */
+    BLOCK = 160, /* taps of one output summed in one go: their inputs stay in the L1 cache */
+    GROUP = 36,  /* taps whose weight gradients are summed in one go */
+    PATCH = 512, /* numbers of one channel that they are summed over in one go */
 };
-
-/* Inlined with constant numbers of channels and vectors, so that arrays become registers. */
-#define INLINE static inline __attribute__((always_inline))
-
-INLINE vec load(const real *x) {
-    vec v;
-    memcpy(&v, x, sizeof v);
-    return v;
-}
-
-INLINE void store(real *x, vec v) {
-    memcpy(x, &v, sizeof v);
-}
 
 static ptrdiff_t least(ptrdiff_t a, ptrdiff_t b) {
     return a < b ? a : b;
@@ -58,6 +32,7 @@ struct axis {
     ptrdiff_t taps, weight_step;
 };
 
+/* Weights, inputs and outputs of all channels, and how they are laid over each other. */
 struct correlation {
     struct axis rows, columns;
     ptrdiff_t in_channels, out_channels, width;
@@ -86,26 +61,36 @@ struct strip {
     real *y;
 };
 
+/* A loop over taps, and its steps. */
+struct loop {
+    ptrdiff_t n, x, weight;
+};
+
 INLINE void sum_tile(int channels, int vectors, const struct correlation *k,
                      const struct strip *s) {
-    ptrdiff_t x_row = k->columns.in * k->width, x_channel = k->rows.in * x_row;
+    ptrdiff_t x_row = k->columns.in * k->width;
     ptrdiff_t y_channel = k->rows.out * k->columns.out * k->width;
+    struct loop outer = {s->channels, k->rows.in * x_row, k->weight_in};
+    struct loop middle = {s->rows, x_row, k->rows.weight_step};
+    struct loop inner = {s->columns, k->width, k->columns.weight_step};
+    if (inner.n == 1) { /* the innermost loop should be a long one */
+        struct loop one = inner;
+        inner = outer;
+        outer = one;
+    }
     vec sum[TILE][WIDE];
     for (int o = 0; o < channels; o++)
         for (int v = 0; v < vectors; v++)
             sum[o][v] =
                 s->bias ? s->bias[o] - (vec){0} : load(s->y + o * y_channel + v * LANES);
-    for (ptrdiff_t c = 0; c < s->channels; c++)
-        for (ptrdiff_t i = 0; i < s->rows; i++) {
-            const real *x = s->x + c * x_channel + i * x_row;
-            const real *w = s->weight + c * k->weight_in + i * k->rows.weight_step;
-            for (ptrdiff_t j = 0; j < s->columns; j++) {
+    for (ptrdiff_t c = 0; c < outer.n; c++)
+        for (ptrdiff_t i = 0; i < middle.n; i++) {
+            const real *x = s->x + c * outer.x + i * middle.x;
+            const real *w = s->weight + c * outer.weight + i * middle.weight;
+            for (ptrdiff_t j = 0; j < inner.n; j++, x += inner.x, w += inner.weight)
                 for (int o = 0; o < channels; o++)
                     for (int v = 0; v < vectors; v++)
                         sum[o][v] += w[o * k->weight_out] * load(x + v * LANES);
-                x += k->width;
-                w += k->columns.weight_step;
-            }
         }
     for (int o = 0; o < channels; o++)
         for (int v = 0; v < vectors; v++)
@@ -127,28 +112,9 @@ INLINE void sum_strip(int channels, const struct correlation *k, struct strip s,
         }
 }
 
-/* sum_strip of a number of channels that is known only now. */
 static void sum_channels(int channels, const struct correlation *k, const struct strip *s,
                          ptrdiff_t length) {
-    switch (channels) {
-    case 1:
-        sum_strip(1, k, *s, length);
-        break;
-    case 2:
-        sum_strip(2, k, *s, length);
-        break;
-    case 3:
-        sum_strip(3, k, *s, length);
-        break;
-    case 4:
-        sum_strip(4, k, *s, length);
-        break;
-    case 5:
-        sum_strip(5, k, *s, length);
-        break;
-    default:
-        sum_strip(TILE, k, *s, length);
-    }
+    WITH_CHANNELS(channels, sum_strip, k, *s, length)
 }
 
 /* Row i of the outputs of a tile. Neighbouring columns that meet the same taps are one strip
@@ -183,21 +149,19 @@ static void correlate(const struct correlation *k) {
     ptrdiff_t y_channel = k->rows.out * k->columns.out * k->width;
     ptrdiff_t tiles = (k->out_channels + TILE - 1) / TILE;
     ptrdiff_t block = most(1, BLOCK / (k->rows.taps * k->columns.taps + 1));
-    for (ptrdiff_t tile = 0; tile < tiles; tile++) {
-        ptrdiff_t o = tile * k->out_channels / tiles,
-                  end = (tile + 1) * k->out_channels / tiles;
-        for (ptrdiff_t c = 0; c < k->in_channels; c += block) {
-            struct strip s = {.channels = least(block, k->in_channels - c),
-                              .x = k->in + c * x_channel,
-                              .weight = k->weight + c * k->weight_in + o * k->weight_out,
-                              .bias = c > 0     ? NULL
-                                      : k->bias ? k->bias + o
-                                                : zero,
-                              .y = k->out + o * y_channel};
-            for (ptrdiff_t i = 0; i < k->rows.count; i++)
+    for (ptrdiff_t i = 0; i < k->rows.count; i++)
+        for (ptrdiff_t c = 0; c < k->in_channels; c += block)
+            for (ptrdiff_t tile = 0; tile < tiles; tile++) {
+                ptrdiff_t o = tile * k->out_channels / tiles;
+                ptrdiff_t end = (tile + 1) * k->out_channels / tiles;
+                struct strip s = {.channels = least(block, k->in_channels - c),
+                                  .x = k->in + c * x_channel,
+                                  .weight = k->weight + c * k->weight_in + o * k->weight_out,
+                                  .y = k->out + o * y_channel};
+                if (c == 0)
+                    s.bias = k->bias ? k->bias + o : zero;
                 correlate_row((int)(end - o), k, s, i);
-        }
-    }
+            }
 }
 
 static bool infer(struct lm_operator *op, struct lm_status *status) {
@@ -295,148 +259,157 @@ static void pull_input(const struct lm_operator *op, const real *parameters, con
         }
 }
 
-/* The sums of ey * x over a stretch of outputs for channels o and c and one tap. */
-typedef vec sums[TILE][WIDE];
-
-/* Stretch of outputs of some channels, ... */
-struct patch {
-    ptrdiff_t columns, width; /* stretches of x and ey, x_column apart in x */
-    ptrdiff_t x_column, x_channel, e_channel;
+/* The weights of up to TILE output channels, whose errors start at e. */
+struct tile {
+    struct axis rows, columns;
+    ptrdiff_t width, x_channel, e_channel;
+    int outs;
+    const real *x, *e;
 };
 
-INLINE void product_tile(int outs, int ins, const struct patch *p, const real *e, const real *x,
+/* One place in the kernel and `ins` <= WIDE input channels: the outputs where it meets an
+ * input, and that input's place in x for output (0, 0). */
+struct tap {
+    struct range rows, columns;
+    ptrdiff_t x;
+    int ins;
+};
+
+typedef vec sums[TILE][WIDE]; /* of one tap: output channel x input channel */
+
+/* total += e * x over the outputs of `at`. */
+INLINE void product_tile(int outs, int ins, const struct tile *t, const struct tap *at,
                          sums total) {
+    ptrdiff_t x_column = t->columns.step * t->width;
+    ptrdiff_t x_row = t->rows.step * t->columns.in * t->width;
+    /* Columns that follow each other in x as well are one long one. */
+    ptrdiff_t columns = at->columns.to - at->columns.from, length = t->width;
+    if (t->columns.step == 1) {
+        length *= columns;
+        columns = 1;
+    }
     vec sum[TILE][WIDE];
     for (int o = 0; o < outs; o++)
         for (int c = 0; c < ins; c++)
             sum[o][c] = total[o][c];
-    for (ptrdiff_t j = 0; j < p->columns; j++, x += p->x_column)
-        for (ptrdiff_t b = 0; b < p->width; b += LANES, e += LANES)
-            for (int o = 0; o < outs; o++)
-                for (int c = 0; c < ins; c++)
-                    sum[o][c] += load(e + o * p->e_channel) * load(x + b + c * p->x_channel);
+    for (ptrdiff_t i = at->rows.from; i < at->rows.to; i++) {
+        const real *e = t->e + (i * t->columns.out + at->columns.from) * t->width;
+        const real *x = t->x + at->x + i * x_row + at->columns.from * x_column;
+        for (ptrdiff_t j = 0; j < columns; j++, e += length, x += x_column)
+            for (ptrdiff_t b = 0; b < length; b += LANES)
+                for (int o = 0; o < outs; o++) {
+                    vec error = keep(load(e + b + o * t->e_channel));
+                    for (int c = 0; c < ins; c++)
+                        sum[o][c] += error * load(x + b + c * t->x_channel);
+                }
+    }
     for (int o = 0; o < outs; o++)
         for (int c = 0; c < ins; c++)
             total[o][c] = sum[o][c];
 }
 
-INLINE void product_ins(int outs, int ins, const struct patch *p, const real *e, const real *x,
-                        sums total) {
-    if (ins == WIDE)
-        product_tile(outs, WIDE, p, e, x, total);
-    else if (ins == 2)
-        product_tile(outs, 2, p, e, x, total);
-    else
-        product_tile(outs, 1, p, e, x, total);
-}
-
-static void product_outs(int outs, int ins, const struct patch *p, const real *e, const real *x,
-                         sums total) {
-    switch (outs) {
+INLINE void product_ins(int outs, const struct tile *t, const struct tap *at, sums total) {
+    switch (at->ins) {
     case 1:
-        product_ins(1, ins, p, e, x, total);
+        product_tile(outs, 1, t, at, total);
         break;
     case 2:
-        product_ins(2, ins, p, e, x, total);
+        product_tile(outs, 2, t, at, total);
         break;
     case 3:
-        product_ins(3, ins, p, e, x, total);
-        break;
-    case 4:
-        product_ins(4, ins, p, e, x, total);
-        break;
-    case 5:
-        product_ins(5, ins, p, e, x, total);
+        product_tile(outs, WIDE < 3 ? WIDE : 3, t, at, total);
         break;
     default:
-        product_ins(TILE, ins, p, e, x, total);
+        product_tile(outs, WIDE, t, at, total);
     }
 }
 
-/* Outputs whose tap t meets an input. */
+static void product(const struct tile *t, const struct tap *at, sums total) {
+    WITH_CHANNELS(t->outs, product_ins, t, at, total)
+}
+
+/* The outputs whose tap t meets an input. */
 static struct range places_of(const struct axis *a, ptrdiff_t t) {
     ptrdiff_t start = t - a->padding; /* input of output 0 */
-    ptrdiff_t from = start < 0 ? (-start + a->step - 1) / a->step : 0;
-    ptrdiff_t to = a->in > start ? (a->in - start + a->step - 1) / a->step : 0;
+    ptrdiff_t from = (most(0, -start) + a->step - 1) / a->step;
+    ptrdiff_t to = (most(0, a->in - start) + a->step - 1) / a->step;
     return (struct range){from, least(to, a->count)};
 }
 
-struct gradient {
-    struct axis rows, columns;
-    ptrdiff_t width;
-    const real *x, *e; /* of the first channel of the tile */
-    int outs, ins;
-};
+static struct range overlap(struct range a, ptrdiff_t from, ptrdiff_t to) {
+    return (struct range){most(a.from, from), least(a.to, to)};
+}
 
-static void product_row(const struct gradient *g, ptrdiff_t i, ptrdiff_t j0, ptrdiff_t j1,
-                        ptrdiff_t tap, ptrdiff_t end, sums total[GROUP]) {
-    const struct axis *rows = &g->rows, *columns = &g->columns;
-    struct patch p = {.x_column = columns->step * g->width,
-                      .x_channel = rows->in * columns->in * g->width,
-                      .e_channel = rows->out * columns->out * g->width};
-    for (; tap < end; tap++, total++) {
-        ptrdiff_t row = i * rows->step + tap / columns->taps - rows->padding;
-        struct range at = places_of(columns, tap % columns->taps);
-        at.from = most(at.from, j0);
-        at.to = least(at.to, j1);
-        if (row < 0 || row >= rows->in || at.from >= at.to)
-            continue;
-        p.columns = columns->step == 1 ? 1 : at.to - at.from;
-        p.width = columns->step == 1 ? (at.to - at.from) * g->width : g->width;
-        ptrdiff_t column = at.from * columns->step + tap % columns->taps - columns->padding;
-        product_outs(g->outs, g->ins, &p, g->e + (i * columns->out + at.from) * g->width,
-                     g->x + (row * columns->in + column) * g->width, *total);
+/* total of every tap. Taps take turns within a patch of outputs that stays in the L1 cache. */
+static void product_taps(const struct tile *t, int n, const struct tap taps[], sums total[]) {
+    ptrdiff_t wide = most(1, PATCH / t->width);
+    ptrdiff_t tall = most(1, wide / t->columns.out);
+    for (ptrdiff_t i = 0; i < t->rows.out; i += tall)
+        for (ptrdiff_t j = 0; j < t->columns.out; j += wide)
+            for (int k = 0; k < n; k++) {
+                struct tap at = taps[k];
+                at.rows = overlap(at.rows, i, i + tall);
+                at.columns = overlap(at.columns, j, j + wide);
+                if (at.rows.from < at.rows.to && at.columns.from < at.columns.to)
+                    product(t, &at, total[k]);
+            }
+}
+
+static struct tap tap_of(const struct tile *t, ptrdiff_t i, ptrdiff_t j, ptrdiff_t c,
+                         ptrdiff_t channels) {
+    ptrdiff_t row = i - t->rows.padding, column = j - t->columns.padding;
+    return (struct tap){.rows = places_of(&t->rows, i),
+                        .columns = places_of(&t->columns, j),
+                        .x = c * t->x_channel + (row * t->columns.in + column) * t->width,
+                        .ins = (int)least(WIDE, channels - c)};
+}
+
+/* gradient += that of a tile, whose input channels and taps are gone through in groups. */
+static void pull_tile(const struct tile *t, ptrdiff_t channels, real *gradient) {
+    ptrdiff_t places = t->rows.taps * t->columns.taps;
+    ptrdiff_t all = (channels + WIDE - 1) / WIDE * places;
+    for (ptrdiff_t first = 0; first < all; first += GROUP) {
+        sums total[GROUP] = {0};
+        struct tap taps[GROUP];
+        int n = (int)least(GROUP, all - first);
+        for (int k = 0; k < n; k++) {
+            ptrdiff_t place = (first + k) % places, c = (first + k) / places * WIDE;
+            taps[k] = tap_of(t, place / t->columns.taps, place % t->columns.taps, c, channels);
+        }
+        product_taps(t, n, taps, total);
+        for (int k = 0; k < n; k++) {
+            real *sum = gradient + (first + k) / places * WIDE * places + (first + k) % places;
+            for (int o = 0; o < t->outs; o++)
+                for (int c = 0; c < taps[k].ins; c++)
+                    sum[(o * channels + c) * places] += add_up(total[k][o][c]);
+        }
     }
 }
 
-static void product_channels(const struct gradient *g, ptrdiff_t gradient_out,
-                             ptrdiff_t gradient_in, real *gradient) {
-    ptrdiff_t taps = g->rows.taps * g->columns.taps;
-    ptrdiff_t segment = most(1, SEGMENT / g->width);
-    for (ptrdiff_t tap = 0; tap < taps; tap += GROUP) {
-        sums total[GROUP] = {0};
-        ptrdiff_t end = least(taps, tap + GROUP);
-        for (ptrdiff_t i = 0; i < g->rows.out; i++)
-            for (ptrdiff_t j = 0; j < g->columns.out; j += segment)
-                product_row(g, i, j, j + segment, tap, end, total);
-        for (ptrdiff_t t = tap; t < end; t++)
-            for (int o = 0; o < g->outs; o++)
-                for (int c = 0; c < g->ins; c++) {
-                    real sum = 0;
-                    for (int lane = 0; lane < LANES; lane++)
-                        sum += total[t - tap][o][c][lane];
-                    gradient[o * gradient_out + c * gradient_in + t] += sum;
-                }
+static void pull_bias(size_t channels, ptrdiff_t n, const real *ey, real *gradient) {
+    for (size_t o = 0; o < channels; o++, ey += n) {
+        vec sum = {0};
+        for (ptrdiff_t i = 0; i < n; i += LANES)
+            sum += load(ey + i);
+        gradient[o] += add_up(sum);
     }
 }
 
 static void pull_parameters(const struct lm_operator *op, const real *x, const real *ey,
                             size_t width, real *gradient) {
-    struct gradient g = {
-        .rows = forward_axis(op, 0), .columns = forward_axis(op, 1), .width = (ptrdiff_t)width};
+    struct tile t = {.rows = forward_axis(op, 0), .columns = forward_axis(op, 1), .x = x};
     ptrdiff_t outs = (ptrdiff_t)op->out.extent[0], ins = (ptrdiff_t)op->in[0].extent[0];
     ptrdiff_t tiles = (outs + TILE - 1) / TILE;
-    ptrdiff_t plane = g.rows.in * g.columns.in * g.width,
-              e_plane = g.rows.out * g.columns.out * g.width;
-    ptrdiff_t fan_in = (ptrdiff_t)op->fan_in, taps = g.rows.taps * g.columns.taps;
-    for (ptrdiff_t tile = 0; tile < tiles; tile++) {
-        ptrdiff_t o = tile * outs / tiles, end = (tile + 1) * outs / tiles;
-        g.outs = (int)(end - o);
-        g.e = ey + o * e_plane;
-        for (ptrdiff_t c = 0; c < ins; c += g.ins) {
-            g.ins = WIDE;
-            while (g.ins > ins - c)
-                g.ins /= 2;
-            g.x = x + c * plane;
-            product_channels(&g, fan_in, taps, gradient + o * fan_in + c * taps);
-        }
+    t.width = (ptrdiff_t)width;
+    t.x_channel = t.rows.in * t.columns.in * t.width;
+    t.e_channel = t.rows.out * t.columns.out * t.width;
+    for (ptrdiff_t k = 0; k < tiles; k++) {
+        ptrdiff_t o = k * outs / tiles;
+        t.outs = (int)((k + 1) * outs / tiles - o);
+        t.e = ey + o * t.e_channel;
+        pull_tile(&t, ins, gradient + o * (ptrdiff_t)op->fan_in);
     }
-    for (ptrdiff_t o = 0; o < outs; o++) {
-        real sum = 0;
-        for (ptrdiff_t i = 0; i < e_plane; i++)
-            sum += ey[o * e_plane + i];
-        gradient[(ptrdiff_t)op->n_weights + o] += sum;
-    }
+    pull_bias(op->n_biases, t.e_channel, ey, gradient + op->n_weights);
 }
 
 const struct lm_operator_kind lm_conv2d = {
