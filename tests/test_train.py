@@ -1,0 +1,206 @@
+"""lamina train: placement, exactness, resume, locality, on files as users see them."""
+import pathlib
+import re
+import shutil
+
+import h5py
+import numpy as np
+import pytest
+
+from program import (CONV, DOUBLE, FIGURES, FLOAT, MNIST, SANITIZED, SKIP, needs_mnist,
+                     one_rank_only, run, same_bits, slow, write_settings)
+
+
+def checkpoint(path, step):
+    """Path of the checkpoint of a run file."""
+    path = pathlib.Path(path)
+    return path.with_name(f"{path.stem}.checkpoint-{step:06d}.h5")
+
+
+@one_rank_only
+@pytest.mark.parametrize("template", [CONV, SKIP], ids=["conv", "skip"])
+@pytest.mark.parametrize("rule", ["strict", "fixed-prediction", "backprop"])
+def test_ranks_and_threads_change_no_bit(tmp_path, template, rule):
+    settings = write_settings(tmp_path, template)
+    options = ["--set", f"inference.rule={rule}", "--set", "checkpoint.every=5", "--quiet",
+               "--set", "record.errors.inputs=50", "--set", "record.gradients=true"]
+    first = tmp_path / "r1.h5"
+    run("train", settings, "-o", first, "--threads", 1, *options, ranks=1)
+    for ranks, threads in ((1, 2), (2, 1), (3, 2), (4, 1)):
+        other = tmp_path / f"r{ranks}t{threads}.h5"
+        run("train", settings, "-o", other, "--threads", threads, *options, ranks=ranks)
+        assert same_bits(first, other, without=["traffic"]) == []
+        assert same_bits(checkpoint(first, 10), checkpoint(other, 10)) == []
+
+
+@needs_mnist
+@one_rank_only
+@pytest.mark.parametrize("state", ["deviation", "value"])
+def test_mnist_network_has_the_same_bits_on_any_ranks(tmp_path, state):
+    options = ["--set", f"data.path={MNIST}", "--set", "training.steps=12",
+               "--set", f"inference.state={state}", "--set", "checkpoint.every=12",
+               "--set", "record.errors.inputs=320", "--set", "record.errors.every=6", "--quiet"]
+    for ranks in (1, 2, 3, 5):
+        run("train", FIGURES / "fig1.yaml", "-o", tmp_path / f"{ranks}.h5", "--threads", 1, *options,
+            ranks=ranks)
+        assert same_bits(tmp_path / "1.h5", tmp_path / f"{ranks}.h5", without=["traffic"]) == []
+        assert same_bits(checkpoint(tmp_path / "1.h5", 12),
+                         checkpoint(tmp_path / f"{ranks}.h5", 12)) == []
+
+
+@needs_mnist
+@slow
+@pytest.mark.parametrize("rule", ["strict", "backprop"])
+def test_the_paper_s_network_learns_mnist(tmp_path, rule):
+    out = tmp_path / "fig1.h5"
+    run("train", FIGURES / "fig1.yaml", "-o", out, "--set", f"data.path={MNIST}",
+        "--set", f"inference.rule={rule}", "--quiet", ranks=5, timeout=600)
+    with h5py.File(out) as file:
+        assert file.attrs["complete"] == 1 and file.attrs["steps_done"] == 400
+        training = file["training"]
+        assert abs(training["loss"][0] - 0.10) <= 0.015
+        assert training["accuracy"][-50:].mean() >= 0.96
+        assert training["test_accuracy"][-50:].mean() >= 0.96
+        assert file["errors/000400/magnitude" if "000400" in file["errors"]
+                    else "errors/400/magnitude"].shape == (5, 1000)
+        relative_error = np.median(training["relative_error"], axis=1)
+    published = [0.975, 0.913, 0.728, 0.288, 0.00037] if rule == "strict" else np.zeros(5)
+    assert np.all(np.abs(relative_error - published) <= 0.05)
+
+
+@pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
+def test_fixed_prediction_with_step_1_is_backprop_to_the_bit(tmp_path, loss):
+    settings = FIGURES / "fig5.yaml" if MNIST.is_dir() and not SANITIZED else write_settings(tmp_path)
+    steps, layers = (50, 5) if MNIST.is_dir() and not SANITIZED else (10, 4)
+    if layers == 5:
+        data = ["--set", f"data.path={MNIST}"]
+    else:
+        data = []
+    options = [*data, "--set", f"network.loss={loss}", "--set", f"training.steps={steps}",
+               "--set", f"checkpoint.every={steps}", "--set", "record.errors.inputs=0",
+               "--set", "record.gradients=false", "--set", "record.test_every=0", "--quiet"]
+    run("train", settings, "-o", tmp_path / "fixed.h5", *options,
+        "--set", "inference.rule=fixed-prediction", "--set", "inference.step=1",
+        "--set", f"inference.steps={layers}")
+    run("train", settings, "-o", tmp_path / "backprop.h5", *options,
+        "--set", "inference.rule=backprop")
+    assert same_bits(checkpoint(tmp_path / "fixed.h5", steps),
+                     checkpoint(tmp_path / "backprop.h5", steps), without=["training"]) == []
+
+
+@pytest.mark.parametrize("rule", ["strict", "fixed-prediction"])
+@pytest.mark.parametrize("ranks", [(1, 1), (3, 1), (1, 4)])
+def test_resumed_runs_end_with_the_same_bits(tmp_path, rule, ranks):
+    settings = write_settings(tmp_path)
+    options = ["--set", f"inference.rule={rule}", "--quiet", "--set", "checkpoint.every=3"]
+    whole, parts = tmp_path / "whole.h5", tmp_path / "parts.h5"
+    run("train", settings, "-o", whole, *options, ranks=ranks[0])
+    run("train", settings, "-o", parts, *options, ranks=ranks[0])
+    parts.unlink()
+    for step in (9, 10):
+        checkpoint(parts, step).unlink()
+    run("train", settings, "-o", parts, "--resume", *options, ranks=ranks[1])
+    assert same_bits(whole, parts, without=["traffic"]) == []
+    assert same_bits(checkpoint(whole, 10), checkpoint(parts, 10)) == []
+
+
+def test_resume_of_a_complete_run_changes_nothing(tmp_path):
+    settings = write_settings(tmp_path)
+    out = tmp_path / "run.h5"
+    run("train", settings, "-o", out, "--quiet")
+    before = out.read_bytes()
+    assert "complete" in run("train", settings, "-o", out, "--resume").stderr
+    assert out.read_bytes() == before
+
+
+def test_kept_checkpoints(tmp_path):
+    settings = write_settings(tmp_path)
+    run("train", settings, "-o", tmp_path / "run.h5", "--quiet", "--set", "checkpoint.keep=2")
+    assert sorted(p.name for p in tmp_path.glob("run.checkpoint-*")) == [
+        "run.checkpoint-000008.h5", "run.checkpoint-000010.h5"]
+
+
+@one_rank_only
+def test_traffic_stands_beside_the_diagonal_only(tmp_path):
+    settings = write_settings(tmp_path)
+    out = tmp_path / "run.h5"
+    done = run("train", settings, "-o", out, "--set", "record.gradients=false",
+               "--set", "training.steps=5", ranks=4)
+    assert "8 values up and 8 feedback down" in done.stdout and "none elsewhere" in done.stdout
+    with h5py.File(out) as file:
+        messages = file["traffic/messages"][:]
+        sent = file["traffic/bytes"][:]
+    chunks, steps, n = 3, 5, 8  # 40 inputs in chunks of 16
+    expected = np.diag([steps * chunks * (n + 1)] * 3, 1) + np.diag([steps * chunks * n] * 3, -1)
+    assert np.array_equal(messages, expected)
+    assert np.array_equal(sent > 0, expected > 0)
+
+
+def test_magnitudes_do_not_depend_on_the_batch(tmp_path):
+    settings = write_settings(tmp_path)
+    for batch in (40, 20):
+        run("train", settings, "-o", tmp_path / f"{batch}.h5", "--quiet", "--set", "training.steps=1",
+            "--set", f"training.batch={batch}", binary=DOUBLE)
+    with h5py.File(tmp_path / "40.h5") as a, h5py.File(tmp_path / "20.h5") as b:
+        first, second = a["errors/0"], b["errors/0"]
+        assert np.allclose(first["magnitude"][:], second["magnitude"][:], rtol=1e-10, atol=0)
+        assert np.all(first["magnitude"][1:] > 0)
+        assert np.array_equal(first["label"][:], second["label"][:])
+        assert np.array_equal(first["index"][:], np.arange(50))
+        assert np.all(first["loss"][:] > 0)
+
+
+def test_progress_lines_and_quiet(tmp_path):
+    settings = write_settings(tmp_path)
+    loud = run("train", settings, "-o", tmp_path / "a.h5")
+    assert re.search(r"strict\s+100 %\s+step 10/10 .* loss \S+\s+accuracy \S+", loud.stderr)
+    quiet = run("train", settings, "-o", tmp_path / "b.h5", "--quiet")
+    assert quiet.stdout == "" and quiet.stderr == ""
+
+
+def test_divergence_stops_with_layer_and_step(tmp_path):
+    settings = write_settings(tmp_path)
+    out = tmp_path / "run.h5"
+    done = run("train", settings, "-o", out, "--set", "inference.step=1000",
+               "--set", "inference.steps=400", expect=3)
+    assert re.search(r"layer \S+ is not finite at training step 0", done.stderr)
+    assert not out.exists()
+
+
+def test_force_replaces_and_nothing_else_does(tmp_path):
+    settings = write_settings(tmp_path)
+    out = tmp_path / "run.h5"
+    run("train", settings, "-o", out, "--quiet")
+    before = out.read_bytes()
+    assert "exists" in run("train", settings, "-o", out, expect=73).stderr
+    assert out.read_bytes() == before
+    run("train", settings, "-o", out, "--force", "--quiet", "--set", "training.steps=3")
+    with h5py.File(out) as file:
+        assert file["training/loss"].shape == (3,)
+    assert not checkpoint(out, 10).exists()
+
+
+def test_the_run_file_says_how_it_was_made(tmp_path):
+    settings = write_settings(tmp_path)
+    out = tmp_path / "run.h5"
+    run("train", settings, "-o", out, "--quiet", "--set", "training.steps=2", ranks=2)
+    with h5py.File(out) as file:
+        attributes = dict(file.attrs)
+        for name in ("created", "command", "settings", "seed", "ranks", "threads", "placement",
+                     "git_revision", "mpi_version", "hdf5_version", "openblas_version"):
+            assert name in attributes, name
+        assert attributes["seed"] == 3 and attributes["ranks"] == (1 if SANITIZED else 2)
+        assert "--set training.steps=2" in attributes["command"]
+        assert "momentum" in attributes["settings"]
+        assert dict(file["layers/V1"].attrs)["parameters"] == 40
+    shutil.copy(out, tmp_path / "copy.h5")
+    again = tmp_path / "again.yaml"
+    again.write_text(attributes["settings"])
+    run("train", again, "-o", tmp_path / "again.h5", "--quiet")
+    assert same_bits(out, tmp_path / "again.h5", without=["traffic"]) == []
+
+
+def test_describe():
+    done = run("describe", FIGURES / "fig1.yaml", "--ranks", 3, binary=FLOAT)
+    assert "32695 parameters" in done.stdout and "10 x 13 x 13" in done.stdout
+    assert "placement on 3 ranks" in done.stdout
