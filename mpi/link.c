@@ -1,7 +1,7 @@
 #include "link.h"
 
-#include "mpi_check.h"
 #include "memory.h"
+#include "mpi_check.h"
 
 #include <limits.h>
 

@@ -89,11 +89,16 @@ static void count_elsewhere(void) {
     }
 SEND(Send)
 SEND(Ssend)
-SEND(Bsend) SEND(Rsend) ISEND(Isend) ISEND(Issend) ISEND(Ibsend) ISEND(Irsend)
+SEND(Bsend)
+SEND(Rsend)
+ISEND(Isend)
+ISEND(Issend)
+ISEND(Ibsend)
+ISEND(Irsend)
 
-    int MPI_Sendrecv(const void *out, int n_out, MPI_Datatype out_type, int to, int out_tag,
-                     void *in, int n_in, MPI_Datatype in_type, int from, int in_tag,
-                     MPI_Comm comm, MPI_Status *status) {
+int MPI_Sendrecv(const void *out, int n_out, MPI_Datatype out_type, int to, int out_tag,
+                 void *in, int n_in, MPI_Datatype in_type, int from, int in_tag, MPI_Comm comm,
+                 MPI_Status *status) {
     count_message(n_out, out_type, to, comm);
     return PMPI_Sendrecv(out, n_out, out_type, to, out_tag, in, n_in, in_type, from, in_tag,
                          comm, status);
