@@ -143,14 +143,14 @@ START_TEST(big_logits_do_not_overflow) {
     const int label[] = {0, 1, 2};
     double value[3];
     for (int b = 0; b < 3; b++) {
-        mu[0 * WIDTH + b] = 10000;
-        mu[1 * WIDTH + b] = -10000;
+        mu[0 * WIDTH + b] = -10000;
+        mu[1 * WIDTH + b] = 10000;
         mu[2 * WIDTH + b] = 10000;
     }
     loss->value(3, WIDTH, 3, mu, label, value);
     loss->error(3, WIDTH, 3, mu, label, 1, error);
-    const double values[] = {log(2), 20000 + log(2), log(2)};
-    const double errors[3][3] = {{-.5, .5, .5}, {0, -1, 0}, {.5, .5, -.5}};
+    const double values[] = {20000 + log(2), log(2), log(2)};
+    const double errors[3][3] = {{-1, 0, 0}, {.5, -.5, .5}, {.5, .5, -.5}};
     for (int b = 0; b < 3; b++) {
         ck_assert(fabs(value[b] - values[b]) <= 1e-11);
         for (int u = 0; u < 3; u++)

@@ -36,6 +36,20 @@ START_TEST(an_epoch_holds_no_input_twice) {
 }
 END_TEST
 
+/* The batches of an epoch are its permutation from front to end. */
+START_TEST(an_epoch_is_a_permutation_cut_up) {
+    struct lm_sampler *s = sampler(6, LM_STREAM_TEST);
+    for (long epoch = 0; epoch < 3; epoch++) {
+        uint32_t order[N];
+        lm_random_permutation(6, LM_STREAM_TEST, (uint64_t)epoch, N, order);
+        for (long k = 0; k < PER_EPOCH; k++)
+            ck_assert(memcmp(lm_sampler_batch(s, epoch * PER_EPOCH + k), order + k * BATCH,
+                             BATCH * sizeof *order) == 0);
+    }
+    lm_sampler_destroy(s);
+}
+END_TEST
+
 START_TEST(a_batch_of_all_inputs_covers_them) {
     struct lm_status status;
     struct lm_sampler *s = lm_sampler_create(1, LM_STREAM_TRAIN, N, N, &status);
@@ -96,7 +110,7 @@ START_TEST(sizes_that_do_not_fit_are_refused) {
 END_TEST
 
 int main(void) {
-    return RUN_TESTS("sampler", an_epoch_holds_no_input_twice,
+    return RUN_TESTS("sampler", an_epoch_holds_no_input_twice, an_epoch_is_a_permutation_cut_up,
                      a_batch_of_all_inputs_covers_them, steps_may_come_in_any_order,
                      seed_stream_and_epoch_change_the_order, sizes_that_do_not_fit_are_refused);
 }
