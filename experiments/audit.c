@@ -30,6 +30,11 @@ static int64_t expected(const struct lm_session *session, enum lm_phase phase, i
     }
 }
 
+static bool are_neighbours(const struct lm_session *session, int a, int b) {
+    return a != b && (lm_placement_edges(&session->placement, session->network, a, b) > 0 ||
+                      lm_placement_edges(&session->placement, session->network, b, a) > 0);
+}
+
 static bool check_rank(const struct lm_session *session, long steps, struct lm_status *status) {
     static const char *const names[] = {"feedforward", "inference", "exact", "evaluation"};
     for (int to = 0; to < lm_comm_size(); to++) {
@@ -43,7 +48,7 @@ static bool check_rank(const struct lm_session *session, long steps, struct lm_s
                                found, names[phase], to, wanted);
         }
         if (lm_traffic_messages(LM_PHASE_EVALUATE, to) > 0 &&
-            lm_placement_edges(&session->placement, session->network, lm_comm_rank(), to) == 0)
+            !are_neighbours(session, lm_comm_rank(), to))
             return lm_fail(status, LM_INTERNAL,
                            "traffic: evaluation sent messages to rank %d, no neighbour", to);
     }

@@ -34,6 +34,7 @@ struct lm_cortex {
     size_t input_units, width;  /* largest width of a chunk */
     real *input;                /* (chunks, input units, width) */
     size_t n;                   /* inputs of the batch */
+    long steps;                 /* of inference since begin */
     int n_chunks;               /* of the batch */
     struct lm_scratch *scratch; /* (threads) */
 };
@@ -42,7 +43,7 @@ struct lm_cortex {
 struct job {
     const struct lm_rule *rule;
     const struct lm_inference *inference;
-    long steps;
+    long first, end; /* steps of inference since begin */
 };
 
 static real *block(real *blocks, const struct lm_cortex *cortex, size_t units, int c) {
@@ -368,40 +369,54 @@ static void begin_work(const struct worker *worker) {
     FOR_CHUNKS(worker, c)
     FOR_NODES(worker, node) {
         struct lm_layer_chunk *chunk = &node->layer->chunks[c];
-        rule->begin(node->layer->plan->units * chunk->width, chunk->forward, chunk->value);
+        size_t n = node->layer->plan->units * chunk->width;
+        rule->begin(n, chunk->forward, chunk->value);
+        memset(chunk->error, 0, n * sizeof *chunk->error);
         for (int k = 0; k < node->layer->plan->n_parents; k++) {
             struct port *port = &node->down[k];
+            size_t length = message_length(node, port, c);
             if (port->link)
-                rule->begin(message_length(node, port, c), chunk->parent_forward[k],
+                rule->begin(length, chunk->parent_forward[k],
                             block(port->value, worker->cortex, port->units, c));
+            if (chunk->feedback[k])
+                memset(chunk->feedback[k], 0, length * sizeof *chunk->feedback[k]);
         }
     }
 }
 
 void lm_cortex_begin(struct lm_cortex *cortex, const struct lm_rule *rule) {
+    cortex->steps = 0;
     run(cortex, &(struct job){.rule = rule}, begin_work);
 }
 
+/* Errors travel down one layer per step: a layer at distance d from the output has none
+ * before step d (counted from 0), so its errors, feedback and values are at rest till then. */
+static bool has_error(const struct node *node, long step) {
+    return step >= node->layer->plan->distance;
+}
+
 /* errors of all our layers on one chunk; values of the step before have come. */
-static void errors_of_chunk(const struct worker *worker, int c) {
+static void errors_of_chunk(const struct worker *worker, int c, long step) {
     const struct job *job = worker->job;
     FOR_NODES(worker, node) {
         receive_from_children_begin(worker->cortex, node, c);
         receive_from_parents_end(node, c);
         send_to_parents_end(node, c);
-        job->rule->errors(job->inference, node->layer, c, worker->scratch);
+        if (has_error(node, step))
+            job->rule->errors(job->inference, node->layer, c, worker->scratch);
         send_to_parents_begin(node, c);
         if (job->rule->values_travel)
             receive_from_parents_begin(worker->cortex, node, c, false);
     }
 }
 
-static void values_of_chunk(const struct worker *worker, int c) {
+static void values_of_chunk(const struct worker *worker, int c, long step) {
     const struct job *job = worker->job;
     FOR_NODES(worker, node) {
         receive_from_children_end(node, c);
         send_to_children_end(node, c);
-        job->rule->values(job->inference, node->layer, c, worker->scratch);
+        if (has_error(node, step + 1))
+            job->rule->values(job->inference, node->layer, c, worker->scratch);
         if (job->rule->values_travel)
             send_to_children_begin(node, c, node->layer->chunks[c].value);
     }
@@ -410,17 +425,18 @@ static void values_of_chunk(const struct worker *worker, int c) {
 /* One chunk through all steps while it is in cache; with links, all chunks of this thread
  * step by step, so that one computes while another's messages travel. */
 static void infer_work(const struct worker *worker) {
+    const struct job *job = worker->job;
     if (!worker->cortex->has_links) {
         FOR_CHUNKS(worker, c)
-        for (long i = 0; i < worker->job->steps; i++) {
-            errors_of_chunk(worker, c);
-            values_of_chunk(worker, c);
+        for (long step = job->first; step < job->end; step++) {
+            errors_of_chunk(worker, c, step);
+            values_of_chunk(worker, c, step);
         }
         return;
     }
-    for (long i = 0; i < worker->job->steps; i++) {
-        FOR_CHUNKS(worker, c) errors_of_chunk(worker, c);
-        FOR_CHUNKS(worker, c) values_of_chunk(worker, c);
+    for (long step = job->first; step < job->end; step++) {
+        FOR_CHUNKS(worker, c) errors_of_chunk(worker, c, step);
+        FOR_CHUNKS(worker, c) values_of_chunk(worker, c, step);
     }
     FOR_CHUNKS(worker, c) {
         FOR_NODES(worker, node) receive_from_parents_end(node, c);
@@ -445,7 +461,9 @@ static void sweep_work(const struct worker *worker) {
 
 void lm_cortex_infer(struct lm_cortex *cortex, const struct lm_rule *rule,
                      const struct lm_inference *inference, long n) {
-    run(cortex, &(struct job){rule, inference, n}, rule->sweeps ? sweep_work : infer_work);
+    const struct job job = {rule, inference, cortex->steps, cortex->steps + n};
+    cortex->steps += n;
+    run(cortex, &job, rule->sweeps ? sweep_work : infer_work);
 }
 
 /* --- learning ------------------------------------------------------------------------ */
@@ -463,7 +481,7 @@ static void learn_layer(struct lm_cortex *cortex, struct lm_layer *layer,
 
 void lm_cortex_learn(struct lm_cortex *cortex, const struct lm_rule *rule,
                      const struct lm_inference *inference, bool exact) {
-    const struct job job = {rule, inference, 0};
+    const struct job job = {.rule = rule, .inference = inference};
     for (int i = 0; i < cortex->n_nodes; i++) {
         struct lm_layer *layer = cortex->nodes[i].layer;
         learn_layer(cortex, layer, &job);
@@ -494,28 +512,21 @@ void lm_cortex_outcome(const struct lm_cortex *cortex, const struct lm_loss *los
 
 /* --- what the audit expects ------------------------------------------------------------ */
 
-/* Links of this rank to rank `to` at whose parent's (or child's) end we are. */
-static int count_links(const struct lm_cortex *cortex, int to, bool is_parent) {
-    const struct lm_network *network = cortex->plan.network;
-    const int *rank = cortex->plan.placement->rank;
-    int n = 0;
-    for (int e = 0; e < network->n_edges; e++) {
-        int parent = rank[network->edges[e].parent], child = rank[network->edges[e].child];
-        if (parent != child)
-            n += is_parent ? parent == cortex->plan.rank && child == to
-                           : child == cortex->plan.rank && parent == to;
-    }
-    return n;
+/* Links on which this rank sends to rank `to`: values up, or feedback down. */
+static int64_t count_links(const struct lm_cortex *cortex, int to, bool up) {
+    const struct lm_cortex_plan *plan = &cortex->plan;
+    if (to == plan->rank)
+        return 0;
+    return lm_placement_edges(plan->placement, plan->network, up ? plan->rank : to,
+                              up ? to : plan->rank);
 }
 
 int64_t lm_cortex_forward_messages(const struct lm_cortex *cortex, int to, int chunks) {
-    return (int64_t)chunks * count_links(cortex, to, true);
+    return chunks * count_links(cortex, to, true);
 }
 
 int64_t lm_cortex_inference_messages(const struct lm_cortex *cortex, const struct lm_rule *rule,
                                      long n, int to, int chunks) {
-    int64_t steps = rule->sweeps ? 1 : n;
-    return chunks * steps *
-           (count_links(cortex, to, false) +
-            (rule->values_travel ? count_links(cortex, to, true) : 0));
+    int64_t up = rule->values_travel ? count_links(cortex, to, true) : 0;
+    return chunks * (rule->sweeps ? 1 : n) * (count_links(cortex, to, false) + up);
 }

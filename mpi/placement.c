@@ -97,12 +97,10 @@ const char *lm_placement_text(const struct lm_placement *placement,
 }
 
 int lm_placement_edges(const struct lm_placement *placement, const struct lm_network *network,
-                       int a, int b) {
+                       int from, int to) {
     int n = 0;
-    for (int e = 0; e < network->n_edges; e++) {
-        int up = placement->rank[network->edges[e].parent];
-        int down = placement->rank[network->edges[e].child];
-        n += (up == a && down == b) || (up == b && down == a);
-    }
+    for (int e = 0; e < network->n_edges; e++)
+        n += placement->rank[network->edges[e].parent] == from &&
+             placement->rank[network->edges[e].child] == to;
     return n;
 }

@@ -22,8 +22,8 @@ void lm_placement_clear(struct lm_placement *placement);
 const char *lm_placement_text(const struct lm_placement *placement,
                               const struct lm_network *network, char *text, size_t size);
 
-/* Edges of the network from a layer on rank a to a layer on rank b, either way. */
+/* Edges of the network from a layer on rank `from` up to a layer on rank `to`. */
 int lm_placement_edges(const struct lm_placement *placement, const struct lm_network *network,
-                       int a, int b);
+                       int from, int to);
 
 #endif

@@ -146,6 +146,18 @@ static void connect(struct lm_network *network) {
         }
 }
 
+/* From the output down: one more than the nearest child. */
+static void measure_distances(struct lm_network *network) {
+    for (int l = network->n_layers - 1; l >= 0; l--) {
+        struct lm_plan *plan = &network->layers[l];
+        for (int k = 0; k < plan->n_children; k++) {
+            int through = network->layers[plan->children[k]].distance + 1;
+            if (k == 0 || through < plan->distance)
+                plan->distance = through;
+        }
+    }
+}
+
 static bool check_output(const struct lm_network *network, struct lm_status *status) {
     int last = network->n_layers - 1;
     for (int l = 0; l < last; l++)
@@ -175,6 +187,7 @@ static bool build(struct lm_network *network, struct draft *draft, struct lm_sta
     if (!good)
         return false;
     connect(network);
+    measure_distances(network);
     return check_output(network, status);
 }
 
