@@ -1,37 +1,17 @@
 #include "cortex.h"
 
 #include "comm.h"
-#include "link.h"
 #include "memory.h"
+#include "node.h"
 
 #include <omp.h>
 #include <string.h>
 
-/* One edge at one of our layers. Blocks are (chunks, units of the parent, width). */
-struct port {
-    struct lm_link *link;   /* NULL: the other layer is ours too */
-    int peer;               /* its rank */
-    size_t units;           /* of the parent's value */
-    struct lm_layer *other; /* the other layer when ours */
-    real *forward, *value;  /* parent's, received here; child's end of a link */
-    real *feedback;         /* for the parent: made at the child's end, received at
-                               the parent's end of a link */
-};
-
-/* A layer of ours with its edges. */
-struct node {
-    struct lm_layer *layer;
-    struct port *down; /* (parents) */
-    struct port *up;   /* (children) */
-};
-
 struct lm_cortex {
     struct lm_cortex_plan plan;
-    int n_nodes;
-    struct node *nodes;
-    struct lm_layer **layers; /* of the nodes */
-    bool has_input, has_output, has_links;
-    size_t input_units, width;  /* largest width of a chunk */
+    struct lm_nodes nodes;
+    bool has_input, has_output;
+    size_t input_units;
     real *input;                /* (chunks, input units, width) */
     size_t n;                   /* inputs of the batch */
     long steps;                 /* of inference since begin */
@@ -46,128 +26,79 @@ struct job {
     long first, end; /* steps of inference since begin */
 };
 
-static real *block(real *blocks, const struct lm_cortex *cortex, size_t units, int c) {
-    return blocks + (size_t)c * units * cortex->width;
-}
-
 /* --- making ------------------------------------------------------------------------- */
 
-static void init_port(struct lm_cortex *cortex, struct port *port, int edge, bool is_parent) {
-    const struct lm_network *network = cortex->plan.network;
-    const struct lm_edge *e = &network->edges[edge];
-    int other = is_parent ? e->child : e->parent;
-    int chunks = (int)((cortex->plan.batch + cortex->plan.chunk - 1) / cortex->plan.chunk);
-    port->peer = cortex->plan.placement->rank[other];
-    port->units = network->layers[e->parent].units;
-    port->other = lm_cortex_find(cortex, other);
-    size_t message = port->units * cortex->width, all = lm_product((size_t)chunks, message);
-    if (port->peer != cortex->plan.rank) {
-        port->link =
-            lm_link_create(edge, network->n_edges, port->peer, is_parent, chunks, message);
-        cortex->has_links = true;
-    }
-    if (!is_parent && port->link) {
-        port->forward = lm_allocate(all, sizeof(real));
-        port->value = lm_allocate(all, sizeof(real));
-    }
-    if (!is_parent || port->link)
-        port->feedback = lm_allocate(all, sizeof(real));
-}
-
-static void clear_port(struct port *port) {
-    lm_link_destroy(port->link);
-    lm_free(port->forward);
-    lm_free(port->value);
-    lm_free(port->feedback);
-}
-
-static void init_ports(struct lm_cortex *cortex) {
-    const struct lm_network *network = cortex->plan.network;
-    for (int i = 0; i < cortex->n_nodes; i++) {
-        struct node *node = &cortex->nodes[i];
-        node->down = lm_allocate((size_t)node->layer->plan->n_parents, sizeof *node->down);
-        node->up = lm_allocate((size_t)node->layer->plan->n_children, sizeof *node->up);
-        for (int e = 0; e < network->n_edges; e++) {
-            if (network->edges[e].child == node->layer->index)
-                init_port(cortex, &node->down[network->edges[e].slot], e, false);
-            if (network->edges[e].parent == node->layer->index)
-                init_port(cortex, &node->up[network->edges[e].child_slot], e, true);
-        }
-    }
-}
-
-static void init_nodes(struct lm_cortex *cortex) {
+static void make_nodes(struct lm_cortex *cortex) {
     const struct lm_cortex_plan *plan = &cortex->plan;
-    const struct lm_network *network = plan->network;
-    cortex->nodes = lm_allocate((size_t)network->n_layers, sizeof *cortex->nodes);
-    cortex->layers = lm_allocate((size_t)network->n_layers, sizeof(struct lm_layer *));
-    for (int l = 0; l < network->n_layers; l++) {
+    struct lm_nodes *nodes = &cortex->nodes;
+    int n_layers = plan->network->n_layers;
+    nodes->node = lm_allocate((size_t)n_layers, sizeof *nodes->node);
+    for (int l = 0; l < n_layers; l++) {
         if (plan->placement->rank[l] != plan->rank)
             continue;
-        struct lm_layer *layer =
-            lm_layer_create(network, l, plan->optimizer, plan->exact, plan->batch, plan->chunk);
-        cortex->layers[cortex->n_nodes] = layer;
-        cortex->nodes[cortex->n_nodes++].layer = layer;
+        struct lm_layer *layer = lm_layer_create(plan->network, l, plan->optimizer, plan->exact,
+                                                 plan->batch, plan->chunk);
+        nodes->node[nodes->n++].layer = layer;
         cortex->has_output = cortex->has_output || layer->is_output;
         for (int k = 0; k < layer->plan->n_parents; k++)
             cortex->has_input = cortex->has_input || layer->plan->parents[k] == LM_INPUT;
     }
+    lm_nodes_connect(nodes);
+}
+
+static void make_scratch(struct lm_cortex *cortex) {
+    const struct lm_nodes *nodes = &cortex->nodes;
+    struct lm_layer **layers = lm_allocate((size_t)nodes->n, sizeof(struct lm_layer *));
+    for (int i = 0; i < nodes->n; i++)
+        layers[i] = nodes->node[i].layer;
+    cortex->scratch = lm_allocate((size_t)cortex->plan.threads, sizeof *cortex->scratch);
+    for (int t = 0; t < cortex->plan.threads; t++)
+        lm_scratch_init(&cortex->scratch[t], nodes->n, layers, nodes->width);
+    lm_free(layers);
 }
 
 struct lm_cortex *lm_cortex_create(const struct lm_cortex_plan *plan) {
     struct lm_cortex *cortex = lm_allocate(1, sizeof *cortex);
-    cortex->plan = *plan;
-    cortex->width = lm_width(plan->chunk < plan->batch ? plan->chunk : plan->batch);
-    init_nodes(cortex);
-    init_ports(cortex);
-    cortex->input_units = lm_shape_units(&plan->network->input);
     size_t chunks = (plan->batch + plan->chunk - 1) / plan->chunk;
+    cortex->plan = *plan;
+    cortex->nodes = (struct lm_nodes){
+        .network = plan->network,
+        .placement = plan->placement,
+        .rank = plan->rank,
+        .n_chunks = (int)chunks,
+        .width = lm_width(plan->chunk < plan->batch ? plan->chunk : plan->batch)};
+    make_nodes(cortex);
+    cortex->input_units = lm_shape_units(&plan->network->input);
     if (cortex->has_input)
-        cortex->input =
-            lm_allocate(lm_product(chunks, cortex->input_units * cortex->width), sizeof(real));
-    if (cortex->has_links && !lm_comm_is_threaded())
+        cortex->input = lm_allocate(
+            lm_product(chunks, cortex->input_units * cortex->nodes.width), sizeof(real));
+    if (cortex->nodes.has_links && !lm_comm_is_threaded())
         cortex->plan.threads = 1;
-    cortex->scratch = lm_allocate((size_t)plan->threads, sizeof *cortex->scratch);
-    for (int t = 0; t < cortex->plan.threads; t++)
-        lm_scratch_init(&cortex->scratch[t], cortex->n_nodes, cortex->layers, cortex->width);
+    make_scratch(cortex);
     return cortex;
 }
 
 void lm_cortex_destroy(struct lm_cortex *cortex) {
     if (!cortex)
         return;
-    for (int i = 0; i < cortex->n_nodes; i++) {
-        struct node *node = &cortex->nodes[i];
-        for (int k = 0; k < node->layer->plan->n_parents; k++)
-            clear_port(&node->down[k]);
-        for (int k = 0; k < node->layer->plan->n_children; k++)
-            clear_port(&node->up[k]);
-        lm_free(node->down);
-        lm_free(node->up);
-        lm_layer_destroy(node->layer);
-    }
     for (int t = 0; t < cortex->plan.threads; t++)
         lm_scratch_clear(&cortex->scratch[t]);
+    lm_nodes_clear(&cortex->nodes);
     lm_free(cortex->scratch);
-    lm_free(cortex->nodes);
-    lm_free(cortex->layers);
     lm_free(cortex->input);
     lm_free(cortex);
 }
 
 int lm_cortex_layers(const struct lm_cortex *cortex) {
-    return cortex->n_nodes;
+    return cortex->nodes.n;
 }
 
 struct lm_layer *lm_cortex_layer(const struct lm_cortex *cortex, int i) {
-    return cortex->nodes[i].layer;
+    return cortex->nodes.node[i].layer;
 }
 
 struct lm_layer *lm_cortex_find(const struct lm_cortex *cortex, int index) {
-    for (int i = 0; i < cortex->n_nodes; i++)
-        if (cortex->nodes[i].layer->index == index)
-            return cortex->nodes[i].layer;
-    return NULL;
+    return lm_nodes_find(&cortex->nodes, index);
 }
 
 bool lm_cortex_has_input(const struct lm_cortex *cortex) {
@@ -180,53 +111,14 @@ bool lm_cortex_has_output(const struct lm_cortex *cortex) {
 
 /* --- the batch ---------------------------------------------------------------------- */
 
-/* Where layer and chunk find their neighbours: in our own layers or in the ports. */
-static void bind_chunk(struct lm_cortex *cortex, struct node *node, int c) {
-    struct lm_layer_chunk *chunk = &node->layer->chunks[c];
-    for (int k = 0; k < node->layer->plan->n_parents; k++) {
-        struct port *port = &node->down[k];
-        if (node->layer->plan->parents[k] == LM_INPUT) {
-            chunk->parent_forward[k] = lm_cortex_input(cortex, c);
-            chunk->parent_value[k] = NULL;
-            chunk->feedback[k] = NULL;
-            continue;
-        }
-        struct lm_layer_chunk *parent = port->other ? &port->other->chunks[c] : NULL;
-        chunk->parent_forward[k] =
-            parent ? parent->forward : block(port->forward, cortex, port->units, c);
-        chunk->parent_value[k] =
-            parent ? parent->value : block(port->value, cortex, port->units, c);
-        chunk->feedback[k] = block(port->feedback, cortex, port->units, c);
-    }
-}
-
-/* The children's feedback: of a child of ours, what it made; else what came. */
-static void bind_feedback(struct lm_cortex *cortex, struct node *node, int c) {
-    struct lm_layer_chunk *chunk = &node->layer->chunks[c];
-    for (int k = 0; k < node->layer->plan->n_children; k++) {
-        const struct port *port = &node->up[k];
-        if (port->link) {
-            chunk->child_feedback[k] = block(port->feedback, cortex, port->units, c);
-            continue;
-        }
-        const struct lm_plan *child = port->other->plan;
-        for (int slot = 0; slot < child->n_parents; slot++)
-            if (child->parents[slot] == node->layer->index)
-                chunk->child_feedback[k] = port->other->chunks[c].feedback[slot];
-    }
-}
-
 void lm_cortex_set_batch(struct lm_cortex *cortex, size_t n) {
     LM_ASSERT(n >= 1 && n <= cortex->plan.batch);
     cortex->n = n;
     cortex->n_chunks = (int)((n + cortex->plan.chunk - 1) / cortex->plan.chunk);
     for (int c = 0; c < cortex->n_chunks; c++) {
-        for (int i = 0; i < cortex->n_nodes; i++)
-            lm_layer_set_count(cortex->nodes[i].layer, c, lm_cortex_count(cortex, c));
-        for (int i = 0; i < cortex->n_nodes; i++)
-            bind_chunk(cortex, &cortex->nodes[i], c);
-        for (int i = 0; i < cortex->n_nodes; i++)
-            bind_feedback(cortex, &cortex->nodes[i], c);
+        for (int i = 0; i < cortex->nodes.n; i++)
+            lm_layer_set_count(cortex->nodes.node[i].layer, c, lm_cortex_count(cortex, c));
+        lm_nodes_bind(&cortex->nodes, c, lm_cortex_input(cortex, c));
     }
 }
 
@@ -240,84 +132,21 @@ size_t lm_cortex_count(const struct lm_cortex *cortex, int c) {
 }
 
 real *lm_cortex_input(const struct lm_cortex *cortex, int c) {
-    return cortex->has_input ? block(cortex->input, cortex, cortex->input_units, c) : NULL;
+    return cortex->has_input
+               ? cortex->input + (size_t)c * cortex->input_units * cortex->nodes.width
+               : NULL;
 }
 
 int *lm_cortex_label(const struct lm_cortex *cortex, int c) {
-    return cortex->has_output ? cortex->nodes[cortex->n_nodes - 1].layer->chunks[c].label
+    return cortex->has_output ? cortex->nodes.node[cortex->nodes.n - 1].layer->chunks[c].label
                               : NULL;
-}
-
-/* --- messages of one layer and chunk, nothing for neighbours of ours ------------------ */
-
-static size_t message_length(const struct node *node, const struct port *port, int c) {
-    return port->units * node->layer->chunks[c].width;
-}
-
-static void receive_from_parents_begin(struct lm_cortex *cortex, struct node *node, int c,
-                                       bool forward) {
-    for (int k = 0; k < node->layer->plan->n_parents; k++) {
-        struct port *port = &node->down[k];
-        if (port->link)
-            lm_link_receive_begin(
-                port->link, c,
-                block(forward ? port->forward : port->value, cortex, port->units, c),
-                message_length(node, port, c));
-    }
-}
-
-static void receive_from_parents_end(struct node *node, int c) {
-    for (int k = 0; k < node->layer->plan->n_parents; k++)
-        if (node->down[k].link)
-            lm_link_receive_end(node->down[k].link, c);
-}
-
-static void receive_from_children_begin(struct lm_cortex *cortex, struct node *node, int c) {
-    for (int k = 0; k < node->layer->plan->n_children; k++) {
-        struct port *port = &node->up[k];
-        if (port->link)
-            lm_link_receive_begin(port->link, c, block(port->feedback, cortex, port->units, c),
-                                  message_length(node, port, c));
-    }
-}
-
-static void receive_from_children_end(struct node *node, int c) {
-    for (int k = 0; k < node->layer->plan->n_children; k++)
-        if (node->up[k].link)
-            lm_link_receive_end(node->up[k].link, c);
-}
-
-static void send_to_parents_begin(struct node *node, int c) {
-    for (int k = 0; k < node->layer->plan->n_parents; k++)
-        if (node->down[k].link)
-            lm_link_send_begin(node->down[k].link, c, node->layer->chunks[c].feedback[k],
-                               message_length(node, &node->down[k], c));
-}
-
-static void send_to_children_begin(struct node *node, int c, const real *data) {
-    for (int k = 0; k < node->layer->plan->n_children; k++)
-        if (node->up[k].link)
-            lm_link_send_begin(node->up[k].link, c, data,
-                               message_length(node, &node->up[k], c));
-}
-
-static void send_to_parents_end(struct node *node, int c) {
-    for (int k = 0; k < node->layer->plan->n_parents; k++)
-        if (node->down[k].link)
-            lm_link_send_end(node->down[k].link, c);
-}
-
-static void send_to_children_end(struct node *node, int c) {
-    for (int k = 0; k < node->layer->plan->n_children; k++)
-        if (node->up[k].link)
-            lm_link_send_end(node->up[k].link, c);
 }
 
 /* Everything this rank still sends of a chunk has left. */
 static void drain(struct lm_cortex *cortex, int c) {
-    for (int i = 0; i < cortex->n_nodes; i++) {
-        send_to_parents_end(&cortex->nodes[i], c);
-        send_to_children_end(&cortex->nodes[i], c);
+    for (int i = 0; i < cortex->nodes.n; i++) {
+        lm_node_send_feedback_end(&cortex->nodes.node[i], c);
+        lm_node_send_values_end(&cortex->nodes.node[i], c);
     }
 }
 
@@ -333,8 +162,8 @@ struct worker {
 #define FOR_CHUNKS(worker, c)                                                                  \
     for (int c = (worker)->first; c < (worker)->cortex->n_chunks; c += (worker)->stride)
 #define FOR_NODES(worker, node)                                                                \
-    for (struct node *node = (worker)->cortex->nodes;                                          \
-         node < (worker)->cortex->nodes + (worker)->cortex->n_nodes; node++)
+    for (struct lm_node *node = (worker)->cortex->nodes.node;                                  \
+         node < (worker)->cortex->nodes.node + (worker)->cortex->nodes.n; node++)
 
 static void run(struct lm_cortex *cortex, const struct job *job,
                 void (*work)(const struct worker *worker)) {
@@ -350,12 +179,12 @@ static void run(struct lm_cortex *cortex, const struct job *job,
 static void forward_work(const struct worker *worker) {
     FOR_CHUNKS(worker, c)
     FOR_NODES(worker, node)
-    receive_from_parents_begin(worker->cortex, node, c, true);
+    lm_node_receive_values_begin(node, c, true);
     FOR_CHUNKS(worker, c)
     FOR_NODES(worker, node) {
-        receive_from_parents_end(node, c);
+        lm_node_receive_values_end(node, c);
         lm_layer_forward(node->layer, c);
-        send_to_children_begin(node, c, node->layer->chunks[c].forward);
+        lm_node_send_values_begin(node, c, node->layer->chunks[c].forward);
     }
     FOR_CHUNKS(worker, c) drain(worker->cortex, c);
 }
@@ -373,11 +202,11 @@ static void begin_work(const struct worker *worker) {
         rule->begin(n, chunk->forward, chunk->value);
         memset(chunk->error, 0, n * sizeof *chunk->error);
         for (int k = 0; k < node->layer->plan->n_parents; k++) {
-            struct port *port = &node->down[k];
-            size_t length = message_length(node, port, c);
+            struct lm_port *port = &node->down[k];
+            size_t length = lm_node_length(node, port, c);
             if (port->link)
                 rule->begin(length, chunk->parent_forward[k],
-                            block(port->value, worker->cortex, port->units, c));
+                            port->value + (size_t)c * port->block);
             if (chunk->feedback[k])
                 memset(chunk->feedback[k], 0, length * sizeof *chunk->feedback[k]);
         }
@@ -391,7 +220,7 @@ void lm_cortex_begin(struct lm_cortex *cortex, const struct lm_rule *rule) {
 
 /* Errors travel down one layer per step: a layer at distance d from the output has none
  * before step d (counted from 0), so its errors, feedback and values are at rest till then. */
-static bool has_error(const struct node *node, long step) {
+static bool has_error(const struct lm_node *node, long step) {
     return step >= node->layer->plan->distance;
 }
 
@@ -399,26 +228,26 @@ static bool has_error(const struct node *node, long step) {
 static void errors_of_chunk(const struct worker *worker, int c, long step) {
     const struct job *job = worker->job;
     FOR_NODES(worker, node) {
-        receive_from_children_begin(worker->cortex, node, c);
-        receive_from_parents_end(node, c);
-        send_to_parents_end(node, c);
+        lm_node_receive_feedback_begin(node, c);
+        lm_node_receive_values_end(node, c);
+        lm_node_send_feedback_end(node, c);
         if (has_error(node, step))
             job->rule->errors(job->inference, node->layer, c, worker->scratch);
-        send_to_parents_begin(node, c);
+        lm_node_send_feedback_begin(node, c);
         if (job->rule->values_travel)
-            receive_from_parents_begin(worker->cortex, node, c, false);
+            lm_node_receive_values_begin(node, c, false);
     }
 }
 
 static void values_of_chunk(const struct worker *worker, int c, long step) {
     const struct job *job = worker->job;
     FOR_NODES(worker, node) {
-        receive_from_children_end(node, c);
-        send_to_children_end(node, c);
+        lm_node_receive_feedback_end(node, c);
+        lm_node_send_values_end(node, c);
         if (has_error(node, step + 1))
             job->rule->values(job->inference, node->layer, c, worker->scratch);
         if (job->rule->values_travel)
-            send_to_children_begin(node, c, node->layer->chunks[c].value);
+            lm_node_send_values_begin(node, c, node->layer->chunks[c].value);
     }
 }
 
@@ -426,7 +255,7 @@ static void values_of_chunk(const struct worker *worker, int c, long step) {
  * step by step, so that one computes while another's messages travel. */
 static void infer_work(const struct worker *worker) {
     const struct job *job = worker->job;
-    if (!worker->cortex->has_links) {
+    if (!worker->cortex->nodes.has_links) {
         FOR_CHUNKS(worker, c)
         for (long step = job->first; step < job->end; step++) {
             errors_of_chunk(worker, c, step);
@@ -439,7 +268,7 @@ static void infer_work(const struct worker *worker) {
         FOR_CHUNKS(worker, c) values_of_chunk(worker, c, step);
     }
     FOR_CHUNKS(worker, c) {
-        FOR_NODES(worker, node) receive_from_parents_end(node, c);
+        FOR_NODES(worker, node) lm_node_receive_values_end(node, c);
         drain(worker->cortex, c);
     }
 }
@@ -447,14 +276,14 @@ static void infer_work(const struct worker *worker) {
 static void sweep_work(const struct worker *worker) {
     const struct job *job = worker->job;
     FOR_CHUNKS(worker, c)
-    FOR_NODES(worker, node) receive_from_children_begin(worker->cortex, node, c);
+    FOR_NODES(worker, node) lm_node_receive_feedback_begin(node, c);
     FOR_CHUNKS(worker, c)
-    for (int i = worker->cortex->n_nodes - 1; i >= 0; i--) {
-        struct node *node = &worker->cortex->nodes[i];
-        receive_from_children_end(node, c);
+    for (int i = worker->cortex->nodes.n - 1; i >= 0; i--) {
+        struct lm_node *node = &worker->cortex->nodes.node[i];
+        lm_node_receive_feedback_end(node, c);
         job->rule->values(job->inference, node->layer, c, worker->scratch);
         job->rule->errors(job->inference, node->layer, c, worker->scratch);
-        send_to_parents_begin(node, c);
+        lm_node_send_feedback_begin(node, c);
     }
     FOR_CHUNKS(worker, c) drain(worker->cortex, c);
 }
@@ -482,21 +311,21 @@ static void learn_layer(struct lm_cortex *cortex, struct lm_layer *layer,
 void lm_cortex_learn(struct lm_cortex *cortex, const struct lm_rule *rule,
                      const struct lm_inference *inference, bool exact) {
     const struct job job = {.rule = rule, .inference = inference};
-    for (int i = 0; i < cortex->n_nodes; i++) {
-        struct lm_layer *layer = cortex->nodes[i].layer;
+    for (int i = 0; i < cortex->nodes.n; i++) {
+        struct lm_layer *layer = cortex->nodes.node[i].layer;
         learn_layer(cortex, layer, &job);
         lm_layer_sum_lanes(layer, exact ? layer->exact : layer->gradient);
     }
 }
 
 void lm_cortex_update(struct lm_cortex *cortex, long t, double rate, double momentum) {
-    for (int i = 0; i < cortex->n_nodes; i++)
-        lm_layer_update(cortex->nodes[i].layer, cortex->plan.optimizer, t, rate, momentum);
+    for (int i = 0; i < cortex->nodes.n; i++)
+        lm_layer_update(cortex->nodes.node[i].layer, cortex->plan.optimizer, t, rate, momentum);
 }
 
 void lm_cortex_outcome(const struct lm_cortex *cortex, const struct lm_loss *loss,
                        double *losses, int *predictions) {
-    const struct lm_layer *output = cortex->nodes[cortex->n_nodes - 1].layer;
+    const struct lm_layer *output = cortex->nodes.node[cortex->nodes.n - 1].layer;
     LM_ASSERT(output->is_output);
     for (int c = 0; c < cortex->n_chunks; c++) {
         const struct lm_layer_chunk *chunk = &output->chunks[c];
