@@ -7,7 +7,7 @@ usage: check_style.py [SOURCE_FOLDER]
 - the rooms of the README: src/ includes neither mpi.h nor hdf5.h nor io/, mpi/ or experiments/;
   mpi/ and io/ include src/ only; mpi.h stands in mpi/ and in the one file of io/ that opens files
   with the MPI-IO driver, hdf5.h there only;
-- functions are at most 60 lines, files at most 500 (tests 600; io/store.c, the whole of HDF5, more);
+- functions are at most 60 lines, files at most 500 (tests 650; io/store.c, the whole of HDF5, more);
 - shell scripts pass shellcheck;
 - no top-level entry but the known ones.
 Prints one line per finding and exits with their number (at most 125).
@@ -23,7 +23,7 @@ SYSTEM = {"mpi.h": {"mpi", "io/store.c"}, "hdf5.h": {"io/store.c"}, "hdf5_hl.h":
 TOP = {"CMakeLists.txt", "README.md", "LICENSE", "src", "mpi", "io", "experiments", "analysis",
        "tests"}
 LONGEST_FUNCTION = 60
-LONGEST_FILE = {"tests": 600, "io/store.c": 900}
+LONGEST_FILE = {"tests": 650, "io/store.c": 900}
 
 
 def tracked(root):

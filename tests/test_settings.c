@@ -373,8 +373,9 @@ START_TEST(mistakes_of_names) {
                "inference.state: 'float': deviation or value is expected");
     expect_set("inference.presynaptic=x",
                "inference.presynaptic: 'x': value or feedforward is expected");
-    expect_set("gradients.train=x",
-               "gradients.train: 'x': backprop or strict or fixed-prediction is expected");
+    expect_set(
+        "gradients.train=x",
+        "gradients.train: 'x': none or backprop or strict or fixed-prediction is expected");
     expect_set("network.loss=x", "network.loss: 'x': mse or cross_entropy is expected");
     expect_set("training.optimizer=x", "training.optimizer: 'x': sgd or adam is expected");
     expect_set("record.errors.split=x", "record.errors.split: 'x': train or test is expected");
