@@ -48,22 +48,30 @@ void lm_traffic_reset(void) {
     atomic_store(&elsewhere, 0);
 }
 
-static void count_message(int n, MPI_Datatype type, int to, MPI_Comm comm) {
-    int phase = atomic_load(&open_phase);
-    if (phase < 0 || to == MPI_PROC_NULL)
-        return;
+/* The rank in the job of rank `to` of a communicator; MPI_UNDEFINED if it has none. */
+static int rank_in_job(int to, MPI_Comm comm) {
+    if (comm == lm_comm_links()) /* has all ranks in their order */
+        return to;
     MPI_Group group, world;
-    int bytes = 0, receiver = MPI_UNDEFINED;
-    PMPI_Type_size(type, &bytes);
+    int rank = MPI_UNDEFINED;
     PMPI_Comm_group(comm, &group);
     PMPI_Comm_group(MPI_COMM_WORLD, &world);
-    PMPI_Group_translate_ranks(group, 1, &to, world, &receiver);
+    PMPI_Group_translate_ranks(group, 1, &to, world, &rank);
     PMPI_Group_free(&group);
     PMPI_Group_free(&world);
+    return rank;
+}
+
+static void count_message(int n, MPI_Datatype type, int to, MPI_Comm comm) {
+    int phase = atomic_load(&open_phase), bytes = 0;
+    if (phase < 0 || to == MPI_PROC_NULL)
+        return;
+    int receiver = rank_in_job(to, comm);
     if (receiver == MPI_UNDEFINED) {
         atomic_fetch_add(&elsewhere, 1);
         return;
     }
+    PMPI_Type_size(type, &bytes);
     struct count *count = count_of(phase, receiver);
     atomic_fetch_add(&count->messages, 1);
     atomic_fetch_add(&count->bytes, (int64_t)n * bytes);
