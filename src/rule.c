@@ -37,6 +37,17 @@ const real *lm_rule_feedback(const struct lm_layer *layer, int c,
     return scratch->sum;
 }
 
+void lm_rule_relax(const struct lm_inference *inference, struct lm_layer *layer, int c,
+                   const struct lm_scratch *scratch) {
+    if (layer->is_output)
+        return;
+    struct lm_layer_chunk *chunk = &layer->chunks[c];
+    const real *feedback = lm_rule_feedback(layer, c, scratch);
+    size_t n = layer->plan->units * chunk->width;
+    for (size_t i = 0; i < n; i++)
+        chunk->value[i] += inference->step * (chunk->error[i] - feedback[i]);
+}
+
 void lm_rule_output_error(const struct lm_inference *inference, struct lm_layer *layer, int c) {
     struct lm_layer_chunk *chunk = &layer->chunks[c];
     inference->loss->error(layer->plan->units, chunk->width, chunk->count, chunk->prediction,

@@ -53,6 +53,10 @@ const struct lm_rule *lm_rule_find(const char *name, const char *state);
 const real *lm_rule_feedback(const struct lm_layer *layer, int c,
                              const struct lm_scratch *scratch);
 
+/* values of a hidden layer: v += eta (eps - sum of the children's feedback). */
+void lm_rule_relax(const struct lm_inference *inference, struct lm_layer *layer, int c,
+                   const struct lm_scratch *scratch);
+
 /* eps of the output layer at chunk->prediction. */
 void lm_rule_output_error(const struct lm_inference *inference, struct lm_layer *layer, int c);
 

@@ -41,17 +41,6 @@ static void errors_value(const struct lm_inference *inference, struct lm_layer *
     lm_rule_pull_forward(layer, c, scratch);
 }
 
-static void values_value(const struct lm_inference *inference, struct lm_layer *layer, int c,
-                         const struct lm_scratch *scratch) {
-    if (layer->is_output)
-        return;
-    struct lm_layer_chunk *chunk = &layer->chunks[c];
-    const real *feedback = lm_rule_feedback(layer, c, scratch);
-    size_t n = layer->plan->units * chunk->width;
-    for (size_t i = 0; i < n; i++)
-        chunk->value[i] += inference->step * (chunk->error[i] - feedback[i]);
-}
-
 const struct lm_rule lm_fixed_prediction_deviation = {.name = "fixed-prediction",
                                                       .state = "deviation",
                                                       .begin = lm_rule_begin_deviation,
@@ -63,5 +52,5 @@ const struct lm_rule lm_fixed_prediction_value = {.name = "fixed-prediction",
                                                   .state = "value",
                                                   .begin = lm_rule_begin_value,
                                                   .errors = errors_value,
-                                                  .values = values_value,
+                                                  .values = lm_rule_relax,
                                                   .learn = lm_rule_learn_forward};

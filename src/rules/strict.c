@@ -6,17 +6,6 @@
 
 #include <string.h>
 
-static void values(const struct lm_inference *inference, struct lm_layer *layer, int c,
-                   const struct lm_scratch *scratch) {
-    if (layer->is_output)
-        return;
-    struct lm_layer_chunk *chunk = &layer->chunks[c];
-    const real *feedback = lm_rule_feedback(layer, c, scratch);
-    size_t n = layer->plan->units * chunk->width;
-    for (size_t i = 0; i < n; i++)
-        chunk->value[i] += inference->step * (chunk->error[i] - feedback[i]);
-}
-
 /* Feedback from eps and the tape of the current values. */
 static void pull_current(struct lm_layer *layer, struct lm_layer_chunk *chunk,
                          const struct lm_scratch *scratch) {
@@ -131,7 +120,7 @@ const struct lm_rule lm_strict_deviation = {.name = "strict",
                                             .values_travel = true,
                                             .begin = lm_rule_begin_deviation,
                                             .errors = errors_deviation,
-                                            .values = values,
+                                            .values = lm_rule_relax,
                                             .learn = learn_deviation};
 
 const struct lm_rule lm_strict_value = {.name = "strict",
@@ -139,5 +128,5 @@ const struct lm_rule lm_strict_value = {.name = "strict",
                                         .values_travel = true,
                                         .begin = lm_rule_begin_value,
                                         .errors = errors_value,
-                                        .values = values,
+                                        .values = lm_rule_relax,
                                         .learn = learn_value};
