@@ -2,10 +2,12 @@
 import pathlib
 import re
 import shutil
+import subprocess
 
 import h5py
 import numpy as np
 import pytest
+import xarray
 
 from program import (CONV, DOUBLE, FIGURES, FLOAT, MNIST, SANITIZED, SKIP, needs_mnist,
                      one_rank_only, run, same_bits, slow, write_settings)
@@ -198,6 +200,20 @@ def test_the_run_file_says_how_it_was_made(tmp_path):
     again.write_text(attributes["settings"])
     run("train", again, "-o", tmp_path / "again.h5", "--quiet")
     assert same_bits(out, tmp_path / "again.h5", without=["traffic"]) == []
+
+
+@pytest.mark.parametrize("engine", ["netcdf4", "h5netcdf"])
+def test_other_programs_open_the_run_file(tmp_path, engine):
+    out = tmp_path / "run.h5"
+    run("train", write_settings(tmp_path), "-o", out, "--quiet", ranks=2)
+    training = xarray.open_dataset(out, group="training", engine=engine)
+    assert training["relative_error"].dims == ("layer", "step")
+    assert training["loss"].attrs["units"] and training["loss"].attrs["long_name"]
+    errors = xarray.open_dataset(out, group="errors/4", engine=engine)
+    assert errors["magnitude"].shape == (4, 50)
+    shown = subprocess.run(["h5dump", "-H", "-d", "/traffic/messages", out], capture_output=True,
+                           text=True)
+    assert shown.returncode == 0 and "DATASPACE" in shown.stdout
 
 
 def test_describe():
