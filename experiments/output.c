@@ -7,7 +7,7 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
+#include <sys/stat.h>
 
 struct lm_output {
     struct lm_session *session;
@@ -62,7 +62,7 @@ bool lm_output_restore(struct lm_session *session, const char *path, long *steps
 
 /* What rank 0 sees in the folder; ranks on other hosts may see it later. */
 struct findings {
-    bool exists;
+    bool exists, is_folder;
     int64_t step;
     char newest[4096]; /* empty: no checkpoint */
 };
@@ -74,7 +74,9 @@ static struct findings look(const char *out) {
         if (newest)
             snprintf(found.newest, sizeof found.newest, "%s", newest);
         lm_free(newest);
-        found.exists = access(out, F_OK) == 0;
+        struct stat about;
+        found.exists = stat(out, &about) == 0;
+        found.is_folder = found.exists && S_ISDIR(about.st_mode);
     }
     lm_comm_broadcast(&found, sizeof found, 0);
     return found;
@@ -85,6 +87,9 @@ bool lm_output_may_write(const struct lm_session *session, bool checkpoints,
     const struct lm_options *options = session->options;
     struct findings found = look(options->output);
     bool has_checkpoint = checkpoints && found.newest[0];
+    if (found.is_folder)
+        return lm_fail(status, LM_CANT_CREATE, "%s is a folder: the name of a file is expected",
+                       options->output);
     if (options->force)
         return lm_comm_agree(lm_comm_rank() != 0 || !checkpoints ||
                                  lm_checkpoint_remove_all(options->output, status),

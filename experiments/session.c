@@ -87,10 +87,13 @@ static bool make_samplers(struct lm_session *session, struct lm_status *status) 
     const struct lm_settings *settings = session->settings;
     session->train_sampler = lm_sampler_create(settings->training.seed, LM_STREAM_TRAIN,
                                                session->train.n, session->batch, status);
-    if (session->train_sampler)
+    bool good = session->train_sampler != NULL;
+    if (good && settings->record.test_every > 0) {
         session->test_sampler = lm_sampler_create(settings->training.seed, LM_STREAM_TEST,
                                                   session->test.n, session->batch, status);
-    if (!session->test_sampler)
+        good = session->test_sampler != NULL;
+    }
+    if (!good)
         return lm_settings_blame(session->file, "training.batch", status);
     session->steps = lm_sampler_epoch(session->train_sampler) * settings->training.epochs;
     if (settings->training.steps > 0 && settings->training.steps < session->steps)

@@ -21,7 +21,8 @@ struct lm_session {
     const struct lm_rule *backprop; /* for exact gradients */
     int threads;
     struct lm_dataset train, test;
-    struct lm_sampler *train_sampler, *test_sampler;
+    struct lm_sampler *train_sampler;
+    struct lm_sampler *test_sampler; /* NULL when test batches are not recorded */
     size_t batch;
     long steps; /* training steps in all */
     struct lm_cortex *cortex;

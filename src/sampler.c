@@ -13,7 +13,8 @@ struct lm_sampler {
 struct lm_sampler *lm_sampler_create(uint64_t seed, enum lm_stream stream, size_t n,
                                      size_t batch, struct lm_status *status) {
     if (n < batch) {
-        lm_fail(status, LM_CONFIG, "training.batch is %zu: the data set has only %zu inputs",
+        lm_fail(status, LM_CONFIG,
+                "a batch of %zu inputs from a split of %zu: at most all of them are possible",
                 batch, n);
         return NULL;
     }

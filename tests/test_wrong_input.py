@@ -116,6 +116,8 @@ def test_unwritable_output(tmp_path, ranks):
     assert str(out) in done.stderr
     (tmp_path / "file").write_text("")
     run("train", settings, "-o", tmp_path / "file/run.h5", expect=73, ranks=ranks)
+    done = run("train", settings, "-o", tmp_path, "--force", expect=73, ranks=ranks)
+    assert "is a folder" in done.stderr
 
 
 @pytest.mark.parametrize("ranks", [None, 3])
