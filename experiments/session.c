@@ -206,21 +206,29 @@ void lm_session_score(const struct lm_session *session, double *loss, double *ac
     lm_free(predictions);
 }
 
-double lm_session_energy(const struct lm_session *session, const struct lm_layer *layer) {
-    double sum = 0;
-    double *losses = lm_allocate(session->batch, sizeof *losses);
-    for (int c = 0; c < lm_cortex_chunks(session->cortex); c++) {
-        const struct lm_layer_chunk *chunk = &layer->chunks[c];
-        if (!layer->is_output) {
-            sum += lm_layer_energy(layer, c);
-            continue;
-        }
-        session->loss->value(layer->plan->units, chunk->width, chunk->count, chunk->prediction,
-                             chunk->label, losses);
-        for (size_t b = 0; b < chunk->count; b++)
-            sum += losses[b] / (double)session->batch;
-    }
+/* Sum of the losses of chunk c at the output layer's last prediction. */
+static double prediction_loss(const struct lm_session *session, const struct lm_layer *layer,
+                              int c) {
+    const struct lm_layer_chunk *chunk = &layer->chunks[c];
+    double *losses = lm_allocate(chunk->count, sizeof *losses), sum = 0;
+    session->loss->value(layer->plan->units, chunk->width, chunk->count, chunk->prediction,
+                         chunk->label, losses);
+    for (size_t b = 0; b < chunk->count; b++)
+        sum += losses[b];
     lm_free(losses);
+    return sum;
+}
+
+double lm_session_energy(const struct lm_session *session, const struct lm_layer *layer) {
+    int chunks = lm_cortex_chunks(session->cortex);
+    double *part = lm_allocate((size_t)chunks, sizeof *part), sum = 0;
+#pragma omp parallel for schedule(static)
+    for (int c = 0; c < chunks; c++)
+        part[c] = layer->is_output ? prediction_loss(session, layer, c) / (double)session->batch
+                                   : lm_layer_energy(layer, c);
+    for (int c = 0; c < chunks; c++)
+        sum += part[c];
+    lm_free(part);
     return sum;
 }
 
