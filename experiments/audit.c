@@ -35,9 +35,23 @@ static bool are_neighbours(const struct lm_session *session, int a, int b) {
                       lm_placement_edges(&session->placement, session->network, b, a) > 0);
 }
 
-static bool check_rank(const struct lm_session *session, long steps, struct lm_status *status) {
-    static const char *const names[] = {"feedforward", "inference", "exact", "evaluation"};
-    for (int to = 0; to < lm_comm_size(); to++) {
+static bool check_neighbours(const struct lm_session *session, struct lm_status *status) {
+    for (int to = 0; to < lm_comm_size(); to++)
+        for (int phase = 0; phase < LM_PHASES; phase++)
+            if (lm_traffic_messages((enum lm_phase)phase, to) > 0 &&
+                !are_neighbours(session, lm_comm_rank(), to))
+                return lm_fail(status, LM_INTERNAL,
+                               "traffic: messages went to rank %d, which is no neighbour", to);
+    if (lm_traffic_elsewhere() > 0)
+        return lm_fail(status, LM_INTERNAL, "traffic: %" PRId64 " calls went past the links",
+                       lm_traffic_elsewhere());
+    return true;
+}
+
+static bool check_counts(const struct lm_session *session, long steps,
+                         struct lm_status *status) {
+    static const char *const names[] = {"feedforward", "inference", "exact"};
+    for (int to = 0; to < lm_comm_size(); to++)
         for (int phase = 0; phase < LM_PHASE_EVALUATE; phase++) {
             int64_t found = lm_traffic_messages((enum lm_phase)phase, to);
             int64_t wanted = steps * expected(session, (enum lm_phase)phase, to);
@@ -47,19 +61,16 @@ static bool check_rank(const struct lm_session *session, long steps, struct lm_s
                                " were expected",
                                found, names[phase], to, wanted);
         }
-        if (lm_traffic_messages(LM_PHASE_EVALUATE, to) > 0 &&
-            !are_neighbours(session, lm_comm_rank(), to))
-            return lm_fail(status, LM_INTERNAL,
-                           "traffic: evaluation sent messages to rank %d, no neighbour", to);
-    }
-    if (lm_traffic_elsewhere() > 0)
-        return lm_fail(status, LM_INTERNAL, "traffic: %" PRId64 " calls went past the links",
-                       lm_traffic_elsewhere());
     return true;
 }
 
 bool lm_audit_check(const struct lm_session *session, long steps, struct lm_status *status) {
-    return lm_comm_agree(check_rank(session, steps, status), status);
+    return lm_comm_agree(
+        check_counts(session, steps, status) && check_neighbours(session, status), status);
+}
+
+bool lm_audit_check_neighbours(const struct lm_session *session, struct lm_status *status) {
+    return lm_comm_agree(check_neighbours(session, status), status);
 }
 
 const char *lm_audit_text(const struct lm_session *session, char *text, size_t size) {
@@ -76,20 +87,19 @@ const char *lm_audit_text(const struct lm_session *session, char *text, size_t s
     return text;
 }
 
-bool lm_audit_write(const struct lm_session *session, struct lm_run_file *file,
-                    struct lm_status *status) {
+struct lm_run_traffic lm_audit_traffic(int phases, const struct lm_run_text *line) {
     size_t ranks = (size_t)lm_comm_size();
     int64_t *messages = lm_allocate(ranks, sizeof *messages);
     int64_t *bytes = lm_allocate(ranks, sizeof *bytes);
     for (int to = 0; to < lm_comm_size(); to++)
-        for (int phase = 0; phase < LM_PHASE_EVALUATE; phase++) {
+        for (int phase = 0; phase < phases; phase++) {
             messages[to] += lm_traffic_messages((enum lm_phase)phase, to);
             bytes[to] += lm_traffic_bytes((enum lm_phase)phase, to);
         }
-    char line[512];
-    const struct lm_run_text texts[] = {{"summary", lm_audit_text(session, line, sizeof line)}};
-    bool good = lm_run_file_write_traffic(file, messages, bytes, 1, texts, status);
-    lm_free(messages);
-    lm_free(bytes);
-    return good;
+    return (struct lm_run_traffic){messages, bytes, 1, line};
+}
+
+void lm_audit_clear(struct lm_run_traffic *traffic) {
+    lm_free((void *)(uintptr_t)traffic->messages);
+    lm_free((void *)(uintptr_t)traffic->bytes);
 }

@@ -15,8 +15,13 @@ bool lm_audit_check(const struct lm_session *session, long steps, struct lm_stat
  * text[size]. */
 const char *lm_audit_text(const struct lm_session *session, char *text, size_t size);
 
-/* Write the matrix of the training steps, and the line, into the run file. Collective. */
-bool lm_audit_write(const struct lm_session *session, struct lm_run_file *file,
-                    struct lm_status *status);
+/* For a run that is no training: messages of all phases to neighbours only, nothing elsewhere.
+ * Collective. */
+bool lm_audit_check_neighbours(const struct lm_session *session, struct lm_status *status);
+
+/* The traffic of the first `phases` phases, for the run file, with `line` (which must live as
+ * long) as its summary. Free with lm_audit_clear. Local. */
+struct lm_run_traffic lm_audit_traffic(int phases, const struct lm_run_text *line);
+void lm_audit_clear(struct lm_run_traffic *traffic);
 
 #endif

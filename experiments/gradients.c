@@ -1,6 +1,7 @@
 /* lamina gradients: parameter updates against the number of inference steps (Figs 2 and 4 of
  * Rosenbaum 2022): train a network, then compare the update after every step of inference on
  * one batch with the exact gradient, for several step sizes. */
+#include "audit.h"
 #include "comm.h"
 #include "divergence.h"
 #include "gradient_file.h"
@@ -164,6 +165,20 @@ static struct lm_gradient_file *create_file(struct lm_session *session,
     return file;
 }
 
+/* The traffic of training and measurement, all of it between neighbours. */
+static bool finish(struct measurement *measurement, struct lm_status *status) {
+    const struct lm_run_text line = {
+        "summary", "counted underneath MPI, all between neighbouring layers, none elsewhere"};
+    struct lm_run_traffic traffic = lm_audit_traffic(LM_PHASES, &line);
+    bool good = lm_audit_check_neighbours(measurement->session, status) &&
+                lm_gradient_file_write_traffic(measurement->file, &traffic, status);
+    lm_audit_clear(&traffic);
+    if (good)
+        return lm_gradient_file_finish(measurement->file, status);
+    lm_gradient_file_abandon(measurement->file);
+    return false;
+}
+
 static bool work(struct lm_session *session, struct lm_status *status) {
     long trained;
     if (!lm_output_may_write(session, false, status))
@@ -181,7 +196,7 @@ static bool work(struct lm_session *session, struct lm_status *status) {
         lm_allocate(lm_product(LM_GRADIENT_CURVES * layers, iterations), sizeof(double));
     measure(&measurement, trained);
     lm_free(measurement.curves);
-    return lm_gradient_file_finish(measurement.file, status);
+    return finish(&measurement, status);
 }
 
 static int run(int argc, char **argv) {

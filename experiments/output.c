@@ -266,14 +266,18 @@ const char *lm_output_newest(const struct lm_output *output) {
 
 bool lm_output_finish(struct lm_output *output, struct lm_status *status) {
     const struct lm_session *session = output->session;
-    if (!lm_audit_check(session, session->steps - output->first, status) ||
-        !lm_audit_write(session, output->file, status))
-        return false;
-    bool good = lm_run_file_finish(output->file, session->steps, status);
-    output->file = NULL;
     char line[512];
+    struct lm_run_text text = {"summary", lm_audit_text(session, line, sizeof line)};
+    struct lm_run_traffic traffic = lm_audit_traffic(LM_PHASE_EVALUATE, &text);
+    bool good = lm_audit_check(session, session->steps - output->first, status) &&
+                lm_run_file_write_traffic(output->file, &traffic, status);
+    lm_audit_clear(&traffic);
+    if (!good)
+        return false;
+    good = lm_run_file_finish(output->file, session->steps, status);
+    output->file = NULL;
     if (good && lm_comm_rank() == 0 && !session->options->quiet)
-        printf("%s\n%s\n", lm_audit_text(session, line, sizeof line), session->options->output);
+        printf("%s\n%s\n", line, session->options->output);
     return good;
 }
 

@@ -6,6 +6,7 @@
 
 struct lm_gradient_file {
     struct lm_store *store;
+    struct lm_peers peers;        /* rank and size only */
     struct lm_gradient_plan plan; /* without its step sizes */
     int n_layers;
     char **names;       /* (n_layers) */
@@ -130,6 +131,7 @@ struct lm_gradient_file *lm_gradient_file_create(const char *path, const struct 
         return NULL;
     struct lm_gradient_file *file = lm_allocate(1, sizeof *file);
     file->store = store;
+    file->peers = (struct lm_peers){NULL, peers->rank, peers->size};
     file->plan = *plan;
     file->plan.step_sizes = NULL;
     file->n_layers = meta->n_layers;
@@ -177,6 +179,12 @@ bool lm_gradient_file_write_parameters(struct lm_gradient_file *file, int layer,
     char path[PATH_TEXT];
     return write_parameters(file, parameters_path(file, layer, path), layer, parameters,
                             status);
+}
+
+bool lm_gradient_file_write_traffic(struct lm_gradient_file *file,
+                                    const struct lm_run_traffic *traffic,
+                                    struct lm_status *status) {
+    return lm_run_write_traffic(file->store, &file->peers, traffic, status);
 }
 
 bool lm_gradient_file_finish(struct lm_gradient_file *file, struct lm_status *status) {

@@ -50,6 +50,11 @@ bool lm_gradient_file_write_update(struct lm_gradient_file *file, int s, int lay
 bool lm_gradient_file_write_parameters(struct lm_gradient_file *file, int layer,
                                        const real parameters[], struct lm_status *status);
 
+/* Write /traffic, once (run_file.h). Collective. */
+bool lm_gradient_file_write_traffic(struct lm_gradient_file *file,
+                                    const struct lm_run_traffic *traffic,
+                                    struct lm_status *status);
+
 /* Mark the file complete and put it at its path; the file is gone afterwards, also on
  * failure. Collective. */
 bool lm_gradient_file_finish(struct lm_gradient_file *file, struct lm_status *status);

@@ -10,7 +10,7 @@
 struct lm_run_file {
     struct lm_store *store;
     const struct lm_records *records;
-    int rank, ranks;
+    struct lm_peers peers; /* rank and size only */
 };
 
 enum { RUN_VERSION = 1, TIME_TEXT = 32, PATH_TEXT = 512 };
@@ -57,6 +57,28 @@ static void tell_time(struct lm_store *store, char text[TIME_TEXT]) {
     lm_store_share(store, text, TIME_TEXT);
 }
 
+static bool make_traffic(struct lm_store *store, int ranks, struct lm_status *status) {
+    struct lm_field scale = {.type = LM_FIELD_INT64, .rank = 1, .units = "1"};
+    scale.extent[0] = (size_t)ranks;
+    struct lm_field matrix = {.type = LM_FIELD_INT64, .rank = 2};
+    matrix.extent[0] = matrix.extent[1] = (size_t)ranks;
+    matrix.scale[0] = "/traffic/sender", matrix.scale[1] = "/traffic/receiver";
+    struct lm_field sender = scale, receiver = scale, messages = matrix, bytes = matrix;
+    sender.path = "/traffic/sender";
+    sender.long_name = "rank that sends";
+    receiver.path = "/traffic/receiver";
+    receiver.long_name = "rank that receives";
+    messages.path = "/traffic/messages";
+    messages.units = "1";
+    messages.long_name = "messages sent";
+    bytes.path = "/traffic/bytes";
+    bytes.units = "bytes";
+    bytes.long_name = "bytes sent";
+    return lm_store_make_count(store, &sender, 0, status) &&
+           lm_store_make_count(store, &receiver, 0, status) &&
+           lm_store_make(store, &messages, status) && lm_store_make(store, &bytes, status);
+}
+
 bool lm_run_describe(struct lm_store *store, int ranks, const struct lm_run_meta *meta,
                      struct lm_status *status) {
     char created[TIME_TEXT];
@@ -73,29 +95,25 @@ bool lm_run_describe(struct lm_store *store, int ranks, const struct lm_run_meta
            describe_build(store, status) &&
            lm_store_set_integer(store, "/", "complete", 0, status) &&
            lm_store_set_integer(store, "/", "steps_done", 0, status) &&
-           describe_layers(store, meta, status);
+           describe_layers(store, meta, status) && make_traffic(store, ranks, status);
 }
 
-static bool make_traffic(struct lm_store *store, int ranks, struct lm_status *status) {
-    struct lm_field scale = {.type = LM_FIELD_INT64, .rank = 1, .units = "1"};
-    scale.extent[0] = (size_t)ranks;
-    struct lm_field matrix = {.type = LM_FIELD_INT64, .rank = 2};
-    matrix.extent[0] = matrix.extent[1] = (size_t)ranks;
-    matrix.scale[0] = "/traffic/sender", matrix.scale[1] = "/traffic/receiver";
-    struct lm_field sender = scale, receiver = scale, messages = matrix, bytes = matrix;
-    sender.path = "/traffic/sender";
-    sender.long_name = "rank that sends";
-    receiver.path = "/traffic/receiver";
-    receiver.long_name = "rank that receives";
+bool lm_run_write_traffic(struct lm_store *store, const struct lm_peers *peers,
+                          const struct lm_run_traffic *traffic, struct lm_status *status) {
+    struct lm_slab row = {.type = LM_FIELD_INT64, .offset = {(size_t)peers->rank, 0}};
+    row.count[0] = 1, row.count[1] = (size_t)peers->size;
+    struct lm_slab messages = row, bytes = row;
     messages.path = "/traffic/messages";
-    messages.units = "1";
-    messages.long_name = "messages sent during training";
     bytes.path = "/traffic/bytes";
-    bytes.units = "bytes";
-    bytes.long_name = "bytes sent during training";
-    return lm_store_make_count(store, &sender, 0, status) &&
-           lm_store_make_count(store, &receiver, 0, status) &&
-           lm_store_make(store, &messages, status) && lm_store_make(store, &bytes, status);
+    for (int i = 0; i < traffic->n_texts; i++)
+        if (!lm_store_set_text(store, "/traffic", traffic->texts[i].name,
+                               traffic->texts[i].text, status))
+            return false;
+    /* What a rank fails to write is told to all by the flush. */
+    struct lm_status mine;
+    if (lm_store_write(store, &messages, traffic->messages, &mine))
+        lm_store_write(store, &bytes, traffic->bytes, &mine);
+    return lm_store_flush(store, status);
 }
 
 struct lm_run_file *lm_run_file_create(const char *path, const struct lm_peers *peers,
@@ -107,13 +125,12 @@ struct lm_run_file *lm_run_file_create(const char *path, const struct lm_peers *
         return NULL;
     int64_t steps = lm_records_get_plan(records)->n_steps;
     if (!lm_run_describe(store, peers->size, meta, status) ||
-        !lm_records_make(records, store, steps, status) ||
-        !make_traffic(store, peers->size, status) || !lm_store_flush(store, status)) {
+        !lm_records_make(records, store, steps, status) || !lm_store_flush(store, status)) {
         lm_store_abandon(store, true);
         return NULL;
     }
     struct lm_run_file *file = lm_allocate(1, sizeof *file);
-    *file = (struct lm_run_file){store, records, peers->rank, peers->size};
+    *file = (struct lm_run_file){store, records, {NULL, peers->rank, peers->size}};
     return file;
 }
 
@@ -126,22 +143,9 @@ bool lm_run_file_write_errors(struct lm_run_file *file, int k, struct lm_status 
     return lm_records_write_errors(file->records, file->store, k, status);
 }
 
-bool lm_run_file_write_traffic(struct lm_run_file *file, const int64_t messages[],
-                               const int64_t bytes[], int n_texts,
-                               const struct lm_run_text texts[], struct lm_status *status) {
-    struct lm_slab row = {.type = LM_FIELD_INT64, .offset = {(size_t)file->rank, 0}};
-    row.count[0] = 1, row.count[1] = (size_t)file->ranks;
-    struct lm_slab messages_row = row, bytes_row = row;
-    messages_row.path = "/traffic/messages";
-    bytes_row.path = "/traffic/bytes";
-    for (int i = 0; i < n_texts; i++)
-        if (!lm_store_set_text(file->store, "/traffic", texts[i].name, texts[i].text, status))
-            return false;
-    /* What a rank fails to write is told to all by the flush. */
-    struct lm_status mine;
-    if (lm_store_write(file->store, &messages_row, messages, &mine))
-        lm_store_write(file->store, &bytes_row, bytes, &mine);
-    return lm_store_flush(file->store, status);
+bool lm_run_file_write_traffic(struct lm_run_file *file, const struct lm_run_traffic *traffic,
+                               struct lm_status *status) {
+    return lm_run_write_traffic(file->store, &file->peers, traffic, status);
 }
 
 bool lm_run_file_flush(struct lm_run_file *file, int64_t steps_done, struct lm_status *status) {

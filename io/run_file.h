@@ -41,10 +41,22 @@ struct lm_run_text {
     const char *name, *text;
 };
 
-/* Write the attributes of / and the groups /layers/NAME, for any file of a run; `complete`
- * and `steps_done` are 0. The time is rank 0's. Collective. */
+/* What this rank sent to each rank, messages[ranks] and bytes[ranks], and n_texts attributes
+ * of /traffic, the same on all ranks. */
+struct lm_run_traffic {
+    const int64_t *messages, *bytes;
+    int n_texts;
+    const struct lm_run_text *texts;
+};
+
+/* For any file of a run, below: write the attributes of / and the groups /layers/NAME, with
+ * `complete` and `steps_done` 0, and make /traffic. The time is rank 0's. Collective. */
 bool lm_run_describe(struct lm_store *store, int ranks, const struct lm_run_meta *meta,
                      struct lm_status *status);
+
+/* Write /traffic, once. Collective. */
+bool lm_run_write_traffic(struct lm_store *store, const struct lm_peers *peers,
+                          const struct lm_run_traffic *traffic, struct lm_status *status);
 
 struct lm_run_file;
 
@@ -62,11 +74,9 @@ bool lm_run_file_write_steps(struct lm_run_file *file, int64_t from, int64_t to,
                              struct lm_status *status);
 bool lm_run_file_write_errors(struct lm_run_file *file, int k, struct lm_status *status);
 
-/* What this rank sent to each rank during training, messages[ranks] and bytes[ranks], and
- * attributes of /traffic, the same on all ranks. Once. Collective. */
-bool lm_run_file_write_traffic(struct lm_run_file *file, const int64_t messages[],
-                               const int64_t bytes[], int n_texts,
-                               const struct lm_run_text texts[], struct lm_status *status);
+/* Write /traffic, once. Collective. */
+bool lm_run_file_write_traffic(struct lm_run_file *file, const struct lm_run_traffic *traffic,
+                               struct lm_status *status);
 
 /* Make what was written readable after a kill, and note the steps done. Collective. */
 bool lm_run_file_flush(struct lm_run_file *file, int64_t steps_done, struct lm_status *status);

@@ -3,8 +3,8 @@ import h5py
 import numpy as np
 import pytest
 import reference
-from program import (CONV, DOUBLE, FIGURES, FLOAT, MNIST, SKIP, binomial_at_most, needs_mnist, run,
-                     slow, write_settings)
+from program import (CONV, DOUBLE, FIGURES, FLOAT, MNIST, SKIP, binomial_at_most, needs_mnist,
+                     one_rank_only, run, slow, write_settings)
 
 MLP = ["--set", "network.layers[0]={name: l1, map: [flatten: {}, linear: {units: 32}, tanh: {}]}",
        "--set", "network.layers[1]={name: l2, map: [linear: {units: 24}, relu: {}]}"]
@@ -112,3 +112,16 @@ def test_diverging_updates_are_recorded(tmp_path):
         error = file["gradients/relative_error"][:]
     assert np.all(np.isfinite(error[0]))
     assert np.isnan(error[1, 0, -1]) and np.isfinite(error[1, 0, 2])
+
+
+@one_rank_only
+def test_traffic_stands_beside_the_diagonal_only(tmp_path):
+    settings = write_settings(tmp_path)
+    out = tmp_path / "out.h5"
+    run("gradients", settings, "-o", out, "--quiet",
+        "--set", "gradients={train: none, step: [0.1, 0.2], steps: 5}", ranks=4)
+    with h5py.File(out) as file:
+        messages = file["traffic/messages"][:]
+    chunks, steps = 3, 2 * 5  # and one feedforward and one exact pass
+    expected = np.diag([chunks * (steps + 1)] * 3, 1) + np.diag([chunks * (steps + 1)] * 3, -1)
+    assert np.array_equal(messages, expected)

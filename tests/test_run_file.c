@@ -75,7 +75,8 @@ static void write_traffic(struct lm_run_file *file, const struct lm_peers *peers
         messages[to] = 10 * peers->rank + to;
         bytes[to] = 1000 * peers->rank + to;
     }
-    CHECK_OK(lm_run_file_write_traffic(file, messages, bytes, 1, texts, &status));
+    CHECK_OK(lm_run_file_write_traffic(
+        file, &(struct lm_run_traffic){messages, bytes, 1, texts}, &status));
     lm_free(messages);
     lm_free(bytes);
 }
