@@ -20,7 +20,9 @@ static const struct {
                                     "relative error of the update against the exact gradient"},
     [LM_GRADIENT_ANGLE] = {"/gradients/angle", "degrees",
                            "angle between the update and the exact gradient"},
-    [LM_GRADIENT_ENERGY] = {"/gradients/energy", "1", "half the sum of squared errors"},
+    [LM_GRADIENT_ENERGY] =
+        {"/gradients/energy", "1",
+         "half the sum of squared errors; of the output layer the mean loss"},
 };
 
 enum { PATH_TEXT = 512 };

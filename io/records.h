@@ -19,7 +19,8 @@ enum lm_record {
     LM_RECORD_TEST_ACCURACY,  /* (step) */
     LM_RECORD_RELATIVE_ERROR, /* (layer, step) |update - exact| / |exact| */
     LM_RECORD_ANGLE,          /* (layer, step) between update and exact, degrees */
-    LM_RECORD_ENERGY,         /* (layer, step) half the sum of squared errors */
+    LM_RECORD_ENERGY,         /* (layer, step) half the sum of squared errors over the batch; of
+                                 the output layer the mean loss at its last prediction */
     LM_RECORD_INDEX,          /* (input) position in the data set, whole */
     LM_RECORD_LABEL,          /* (input) whole */
     LM_RECORD_PREDICTION,     /* (input) whole */

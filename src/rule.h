@@ -31,13 +31,20 @@ struct lm_rule {
     bool sweeps;              /* one downward sweep instead of n steps */
     bool values_travel;       /* children need the values anew at every step */
 
-    /* The state at the start of inference: value[n] from hat v[n]. */
+    /* The state at the start of inference: value[n] from hat v[n]. Also called for the copies
+     * of values that come from another rank. */
     void (*begin)(size_t n, const real *forward, real *value);
+    /* chunk->error and every chunk->feedback[k] that is not NULL from chunk->parent_value,
+     * chunk->parent_forward and the layer's own state; the output layer's chunk->prediction
+     * too. Of a layer at distance d from the output called from step d (counted from 0) on:
+     * before, nothing has moved there, so error and feedback are zero. */
     void (*errors)(const struct lm_inference *inference, struct lm_layer *layer, int c,
                    const struct lm_scratch *scratch);
+    /* chunk->value from chunk->error and chunk->child_feedback. */
     void (*values)(const struct lm_inference *inference, struct lm_layer *layer, int c,
                    const struct lm_scratch *scratch);
-    /* gradient += d theta of chunk c. */
+    /* gradient += d theta of chunk c (descent: the optimizer subtracts), packed as
+     * layer->parameters. */
     void (*learn)(const struct lm_inference *inference, struct lm_layer *layer, int c,
                   const struct lm_scratch *scratch, real *gradient);
 };
