@@ -224,6 +224,12 @@ static bool has_error(const struct lm_node *node, long step) {
     return step >= node->layer->plan->distance;
 }
 
+/* A hidden layer above the input has no feedback to give, so only its last error counts. */
+static bool needs_error(const struct lm_node *node, long step, long end) {
+    bool silent = node->layer->plan->clamped && !node->layer->is_output;
+    return has_error(node, step) && (!silent || step + 1 == end);
+}
+
 /* errors of all our layers on one chunk; values of the step before have come. */
 static void errors_of_chunk(const struct worker *worker, int c, long step) {
     const struct job *job = worker->job;
@@ -231,7 +237,7 @@ static void errors_of_chunk(const struct worker *worker, int c, long step) {
         lm_node_receive_feedback_begin(node, c);
         lm_node_receive_values_end(node, c);
         lm_node_send_feedback_end(node, c);
-        if (has_error(node, step))
+        if (needs_error(node, step, job->end))
             job->rule->errors(job->inference, node->layer, c, worker->scratch);
         lm_node_send_feedback_begin(node, c);
         if (job->rule->values_travel)

@@ -37,10 +37,12 @@ struct lm_rule {
     /* chunk->error and every chunk->feedback[k] that is not NULL from chunk->parent_value,
      * chunk->parent_forward and the layer's own state; the output layer's chunk->prediction
      * too. Of a layer at distance d from the output called from step d (counted from 0) on:
-     * before, nothing has moved there, so error and feedback are zero. */
+     * before, nothing has moved there, so error and feedback are zero. Of a hidden layer whose
+     * parents are clamped called in the last step only: it has no feedback to give. */
     void (*errors)(const struct lm_inference *inference, struct lm_layer *layer, int c,
                    const struct lm_scratch *scratch);
-    /* chunk->value from chunk->error and chunk->child_feedback. */
+    /* chunk->value from chunk->error (but of a clamped hidden layer from its own state) and
+     * chunk->child_feedback. */
     void (*values)(const struct lm_inference *inference, struct lm_layer *layer, int c,
                    const struct lm_scratch *scratch);
     /* gradient += d theta of chunk c (descent: the optimizer subtracts), packed as
@@ -60,9 +62,12 @@ const struct lm_rule *lm_rule_find(const char *name, const char *state);
 const real *lm_rule_feedback(const struct lm_layer *layer, int c,
                              const struct lm_scratch *scratch);
 
-/* values of a hidden layer: v += eta (eps - sum of the children's feedback). */
-void lm_rule_relax(const struct lm_inference *inference, struct lm_layer *layer, int c,
-                   const struct lm_scratch *scratch);
+/* values of a hidden layer: v += eta (eps - sum of the children's feedback), for the two
+ * states. eps of a clamped layer is made from its own state: chunk->error is not read. */
+void lm_rule_relax_deviation(const struct lm_inference *inference, struct lm_layer *layer,
+                             int c, const struct lm_scratch *scratch);
+void lm_rule_relax_value(const struct lm_inference *inference, struct lm_layer *layer, int c,
+                         const struct lm_scratch *scratch);
 
 /* eps of the output layer at chunk->prediction. */
 void lm_rule_output_error(const struct lm_inference *inference, struct lm_layer *layer, int c);

@@ -52,5 +52,5 @@ const struct lm_rule lm_fixed_prediction_value = {.name = "fixed-prediction",
                                                   .state = "value",
                                                   .begin = lm_rule_begin_value,
                                                   .errors = errors_value,
-                                                  .values = lm_rule_relax,
+                                                  .values = lm_rule_relax_value,
                                                   .learn = lm_rule_learn_forward};

@@ -120,7 +120,7 @@ const struct lm_rule lm_strict_deviation = {.name = "strict",
                                             .values_travel = true,
                                             .begin = lm_rule_begin_deviation,
                                             .errors = errors_deviation,
-                                            .values = lm_rule_relax,
+                                            .values = lm_rule_relax_deviation,
                                             .learn = learn_deviation};
 
 const struct lm_rule lm_strict_value = {.name = "strict",
@@ -128,5 +128,5 @@ const struct lm_rule lm_strict_value = {.name = "strict",
                                         .values_travel = true,
                                         .begin = lm_rule_begin_value,
                                         .errors = errors_value,
-                                        .values = lm_rule_relax,
+                                        .values = lm_rule_relax_value,
                                         .learn = learn_value};
