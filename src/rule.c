@@ -37,43 +37,42 @@ const real *lm_rule_feedback(const struct lm_layer *layer, int c,
     return scratch->sum;
 }
 
-static void relax(const struct lm_inference *inference, struct lm_layer *layer, int c,
-                  const struct lm_scratch *scratch) {
+/* The step of the values from chunk->error; false, and nothing done, for a clamped hidden
+ * layer. */
+static bool relax_from_error(const struct lm_inference *inference, struct lm_layer *layer,
+                             int c, const struct lm_scratch *scratch) {
+    if (layer->is_output)
+        return true;
+    if (layer->plan->clamped)
+        return false;
     struct lm_layer_chunk *chunk = &layer->chunks[c];
     const real *feedback = lm_rule_feedback(layer, c, scratch);
     size_t n = layer->plan->units * chunk->width;
     for (size_t i = 0; i < n; i++)
         chunk->value[i] += inference->step * (chunk->error[i] - feedback[i]);
+    return true;
 }
 
 /* The largest layers are those above the input: their error, which nobody else needs, is not
  * read here but made anew, so that it need not go through memory at every step. */
 void lm_rule_relax_deviation(const struct lm_inference *inference, struct lm_layer *layer,
                              int c, const struct lm_scratch *scratch) {
+    if (relax_from_error(inference, layer, c, scratch))
+        return;
     struct lm_layer_chunk *chunk = &layer->chunks[c];
-    size_t n = layer->plan->units * chunk->width;
-    if (layer->is_output)
-        return;
-    if (!layer->plan->clamped) {
-        relax(inference, layer, c, scratch);
-        return;
-    }
     const real *feedback = lm_rule_feedback(layer, c, scratch);
+    size_t n = layer->plan->units * chunk->width;
     for (size_t i = 0; i < n; i++)
         chunk->value[i] += inference->step * (-chunk->value[i] - feedback[i]);
 }
 
 void lm_rule_relax_value(const struct lm_inference *inference, struct lm_layer *layer, int c,
                          const struct lm_scratch *scratch) {
+    if (relax_from_error(inference, layer, c, scratch))
+        return;
     struct lm_layer_chunk *chunk = &layer->chunks[c];
-    size_t n = layer->plan->units * chunk->width;
-    if (layer->is_output)
-        return;
-    if (!layer->plan->clamped) {
-        relax(inference, layer, c, scratch);
-        return;
-    }
     const real *feedback = lm_rule_feedback(layer, c, scratch);
+    size_t n = layer->plan->units * chunk->width;
     for (size_t i = 0; i < n; i++)
         chunk->value[i] +=
             inference->step * ((chunk->forward[i] - chunk->value[i]) - feedback[i]);
