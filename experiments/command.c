@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { KEY_SET = 256, KEY_RESUME, KEY_FORCE, KEY_FROM, KEY_RANKS };
+enum { KEY_SET = 256, KEY_RESUME, KEY_FORCE, KEY_FROM, KEY_RANKS, KEY_SETTINGS };
 
 const char lm_exit_codes[] =
     "Exit codes: 0 done; 3 the values diverged; 64 wrong command line or number of ranks; 65 "
@@ -35,6 +35,8 @@ static const struct {
     {LM_TAKES_FROM,
      {"from", KEY_FROM, "CHECKPOINT", 0, "Take the parameters from a checkpoint", 0}},
     {LM_TAKES_RANKS, {"ranks", KEY_RANKS, "N", 0, "Show the placement on N ranks", 0}},
+    {LM_TAKES_RANKS,
+     {"settings", KEY_SETTINGS, NULL, 0, "Print the settings only, with all defaults", 0}},
     {LM_TAKES_RUN,
      {"threads", 't', "N", 0, "Threads per rank (default: processors / ranks)", 0}},
     {LM_TAKES_RUN, {"quiet", 'q', NULL, 0, "Print nothing but errors", 0}},
@@ -76,6 +78,9 @@ static error_t parse_option(int key, char *argument, struct argp_state *state) {
         return 0;
     case KEY_RANKS:
         options->ranks = parse_count(state, "ranks", argument);
+        return 0;
+    case KEY_SETTINGS:
+        options->only_settings = true;
         return 0;
     case 't':
         options->threads = parse_count(state, "threads", argument);

@@ -26,7 +26,8 @@ struct lm_options {
     int threads;      /* per rank; 0: as many as processors there are for it */
     int ranks;        /* --ranks of describe */
     bool resume, force, quiet;
-    char *line; /* the whole command line, for run files */
+    bool only_settings; /* --settings of describe */
+    char *line;         /* the whole command line, for run files */
 };
 
 /* The options that subcommands choose from; each is one bit. */
@@ -34,8 +35,8 @@ enum {
     LM_TAKES_OUTPUT = 1,
     LM_TAKES_RESUME = 2,
     LM_TAKES_FROM = 4,
-    LM_TAKES_RANKS = 8,
-    LM_TAKES_RUN = 16 /* --threads, --quiet */
+    LM_TAKES_RANKS = 8, /* --ranks, --settings */
+    LM_TAKES_RUN = 16   /* --threads, --quiet */
 };
 
 /* Read the command line of a subcommand that takes the options `takes`; `command` and

@@ -44,6 +44,21 @@ static void print_placement(const struct lm_network *network,
            busiest > 0 ? total / busiest : 1);
 }
 
+static void print_run(const struct lm_settings *settings, const struct lm_network *network,
+                      const struct lm_placement *placement) {
+    char shape[LM_SHAPE_TEXT];
+    printf("input %s, %d layers, longest path %d, %zu parameters, loss %s, numbers in %s\n",
+           lm_shape_text(&network->input, shape), network->n_layers, lm_network_depth(network),
+           lm_network_parameters(network), settings->loss, LM_REAL_NAME);
+    printf("%s, step %g, %ld steps, state %s; batch %ld in chunks of %ld\n\n",
+           settings->inference.rule, settings->inference.step, settings->inference.steps,
+           settings->inference.state, settings->training.batch, settings->training.chunk);
+    print_layers(network, placement);
+    printf("\nkflop/step: thousand floating-point operations of one inference step, per "
+           "input\nKiB/input: state that one input of a batch needs\n");
+    print_placement(network, placement);
+}
+
 static bool describe(const struct lm_options *options, struct lm_status *status) {
     struct lm_settings_file *file = lm_settings_read(options->settings, options->n_set,
                                                      (const char *const *)options->set, status);
@@ -53,21 +68,10 @@ static bool describe(const struct lm_options *options, struct lm_status *status)
     struct lm_network *network = lm_network_create(&lm_settings_get(file)->network, status);
     bool good = network && lm_session_placement(&placement, file, network,
                                                 options->ranks ? options->ranks : 1, status);
-    if (good) {
-        const struct lm_settings *settings = lm_settings_get(file);
-        char shape[LM_SHAPE_TEXT];
-        printf("input %s, %d layers, longest path %d, %zu parameters, loss %s, numbers in %s\n",
-               lm_shape_text(&network->input, shape), network->n_layers,
-               lm_network_depth(network), lm_network_parameters(network), settings->loss,
-               LM_REAL_NAME);
-        printf("%s, step %g, %ld steps, state %s; batch %ld in chunks of %ld\n\n",
-               settings->inference.rule, settings->inference.step, settings->inference.steps,
-               settings->inference.state, settings->training.batch, settings->training.chunk);
-        print_layers(network, &placement);
-        printf("\nkflop/step: thousand floating-point operations of one inference step, per "
-               "input\nKiB/input: state that one input of a batch needs\n");
-        print_placement(network, &placement);
-    }
+    if (good && options->only_settings)
+        fputs(lm_settings_text(file), stdout);
+    else if (good)
+        print_run(lm_settings_get(file), network, &placement);
     lm_placement_clear(&placement);
     lm_network_destroy(network);
     lm_settings_destroy(file);

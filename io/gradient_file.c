@@ -11,6 +11,7 @@ struct lm_gradient_file {
     int n_layers;
     char **names;       /* (n_layers) */
     size_t *parameters; /* (n_layers) */
+    double started;     /* lm_run_clock */
 };
 
 static const struct {
@@ -128,11 +129,13 @@ struct lm_gradient_file *lm_gradient_file_create(const char *path, const struct 
                                                  const struct lm_run_meta *meta,
                                                  const struct lm_gradient_plan *plan,
                                                  struct lm_status *status) {
+    double started = lm_run_clock();
     struct lm_store *store = lm_store_create(path, peers, status);
     if (!store)
         return NULL;
     struct lm_gradient_file *file = lm_allocate(1, sizeof *file);
     file->store = store;
+    file->started = started;
     file->peers = (struct lm_peers){NULL, peers->rank, peers->size};
     file->plan = *plan;
     file->plan.step_sizes = NULL;
@@ -191,8 +194,10 @@ bool lm_gradient_file_write_traffic(struct lm_gradient_file *file,
 
 bool lm_gradient_file_finish(struct lm_gradient_file *file, struct lm_status *status) {
     struct lm_store *store = file->store;
+    double started = file->started;
     destroy(file);
-    if (lm_store_set_integer(store, "/", "complete", 1, status))
+    if (lm_run_tell_seconds(store, started, status) &&
+        lm_store_set_integer(store, "/", "complete", 1, status))
         return lm_store_commit(store, status);
     lm_store_abandon(store, false);
     return false;

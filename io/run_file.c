@@ -11,6 +11,7 @@ struct lm_run_file {
     struct lm_store *store;
     const struct lm_records *records;
     struct lm_peers peers; /* rank and size only */
+    double started;        /* lm_run_clock */
 };
 
 enum { RUN_VERSION = 1, TIME_TEXT = 32, PATH_TEXT = 512 };
@@ -98,6 +99,18 @@ bool lm_run_describe(struct lm_store *store, int ranks, const struct lm_run_meta
            describe_layers(store, meta, status) && make_traffic(store, ranks, status);
 }
 
+double lm_run_clock(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+bool lm_run_tell_seconds(struct lm_store *store, double started, struct lm_status *status) {
+    double seconds = lm_run_clock() - started;
+    lm_store_share(store, &seconds, sizeof seconds);
+    return lm_store_set_double(store, "/", "seconds", seconds, status);
+}
+
 bool lm_run_write_traffic(struct lm_store *store, const struct lm_peers *peers,
                           const struct lm_run_traffic *traffic, struct lm_status *status) {
     struct lm_slab row = {.type = LM_FIELD_INT64, .offset = {(size_t)peers->rank, 0}};
@@ -120,6 +133,7 @@ struct lm_run_file *lm_run_file_create(const char *path, const struct lm_peers *
                                        const struct lm_run_meta *meta,
                                        const struct lm_records *records,
                                        struct lm_status *status) {
+    double started = lm_run_clock();
     struct lm_store *store = lm_store_create(path, peers, status);
     if (!store)
         return NULL;
@@ -130,7 +144,7 @@ struct lm_run_file *lm_run_file_create(const char *path, const struct lm_peers *
         return NULL;
     }
     struct lm_run_file *file = lm_allocate(1, sizeof *file);
-    *file = (struct lm_run_file){store, records, {NULL, peers->rank, peers->size}};
+    *file = (struct lm_run_file){store, records, {NULL, peers->rank, peers->size}, started};
     return file;
 }
 
@@ -158,6 +172,7 @@ bool lm_run_file_finish(struct lm_run_file *file, int64_t steps_done,
     struct lm_store *store = file->store;
     bool complete = steps_done == lm_records_get_plan(file->records)->n_steps;
     bool ok = lm_store_set_integer(store, "/", "steps_done", steps_done, status) &&
+              lm_run_tell_seconds(store, file->started, status) &&
               lm_store_set_integer(store, "/", "complete", complete, status);
     if (!ok)
         lm_store_abandon(store, false);

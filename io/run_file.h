@@ -2,7 +2,8 @@
  *
  *     /             format, format_version, created, command, settings (YAML), seed, ranks,
  *                   threads, placement, real, lamina_version, git_revision, flags,
- *                   mpi_version, hdf5_version, openblas_version, complete, steps_done
+ *                   mpi_version, hdf5_version, openblas_version, complete, steps_done,
+ *                   seconds
  *     /layer        names of the layers: the scale of every dimension `layer`
  *     /layers/NAME  units, shape, map, parameters, rank
  *     /training     curves of (step) and (layer, step)         see records.h
@@ -53,6 +54,11 @@ struct lm_run_traffic {
  * `complete` and `steps_done` 0, and make /traffic. The time is rank 0's. Collective. */
 bool lm_run_describe(struct lm_store *store, int ranks, const struct lm_run_meta *meta,
                      struct lm_status *status);
+
+/* Note the wall-clock seconds from `started`, a time of lm_run_clock, until now, of the start
+ * that finished the file; both by rank 0's clock. Collective. */
+double lm_run_clock(void);
+bool lm_run_tell_seconds(struct lm_store *store, double started, struct lm_status *status);
 
 /* Write /traffic, once. Collective. */
 bool lm_run_write_traffic(struct lm_store *store, const struct lm_peers *peers,

@@ -189,8 +189,9 @@ def test_the_run_file_says_how_it_was_made(tmp_path):
     with h5py.File(out) as file:
         attributes = dict(file.attrs)
         for name in ("created", "command", "settings", "seed", "ranks", "threads", "placement",
-                     "git_revision", "mpi_version", "hdf5_version", "openblas_version"):
+                     "git_revision", "mpi_version", "hdf5_version", "openblas_version", "seconds"):
             assert name in attributes, name
+        assert 0 < attributes["seconds"] < 300
         assert attributes["seed"] == 3 and attributes["ranks"] == (1 if SANITIZED else 2)
         assert "--set training.steps=2" in attributes["command"]
         assert "momentum" in attributes["settings"]
@@ -220,3 +221,11 @@ def test_describe():
     done = run("describe", FIGURES / "fig1.yaml", "--ranks", 3, binary=FLOAT)
     assert "32695 parameters" in done.stdout and "10 x 13 x 13" in done.stdout
     assert "placement on 3 ranks" in done.stdout
+
+
+def test_describe_prints_the_settings_that_a_run_file_holds(tmp_path):
+    settings, choice = write_settings(tmp_path), ["--set", "training.steps=1"]
+    done = run("describe", settings, "--settings", *choice, binary=FLOAT)
+    run("train", settings, "-o", tmp_path / "run.h5", "--quiet", *choice)
+    with h5py.File(tmp_path / "run.h5") as file:
+        assert done.stdout == file.attrs["settings"]
