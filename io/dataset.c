@@ -7,7 +7,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-static const struct lm_dataset_format *const formats[] = {&lm_dataset_idx, NULL};
+static const struct lm_dataset_format *const formats[] = {&lm_dataset_idx, &lm_dataset_cifar10,
+                                                          NULL};
 
 const struct lm_dataset_format *const *lm_dataset_formats(void) {
     return formats;

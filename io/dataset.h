@@ -42,6 +42,11 @@ struct lm_dataset_format {
  * still checked, of a gzip file only the header. */
 extern const struct lm_dataset_format lm_dataset_idx;
 
+/* "cifar10": the binary version of CIFAR-10, images (3, 32, 32), any number of records in
+ * data_batch_1.bin to data_batch_5.bin (train) and test_batch.bin (test). When nothing is
+ * wanted only the sizes are checked, else also that every label is 0 to 9. */
+extern const struct lm_dataset_format lm_dataset_cifar10;
+
 /* NULL when there is no such format. */
 const struct lm_dataset_format *lm_dataset_find(const char *name);
 const struct lm_dataset_format *const *lm_dataset_formats(void); /* ended by NULL */

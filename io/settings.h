@@ -15,7 +15,7 @@
 
 struct lm_settings {
     struct {
-        const char *format; /* name of a data set reader: "idx" */
+        const char *format; /* name of a data set reader: "idx", "cifar10" */
         const char *path;   /* folder; io/dataset.h says where a relative one is sought */
     } data;
     struct lm_network_spec network; /* layers in the order of the file */

@@ -81,6 +81,18 @@ def write_dataset(folder, n_train=200, n_test=60, size=12, seed=0):
     return folder
 
 
+def write_cifar10(folder, per_file=6, seed=0):
+    """A small data set in the binary format of CIFAR-10: noise. Returns its folder."""
+    folder = pathlib.Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(seed)
+    for name in [*(f"data_batch_{k}.bin" for k in range(1, 6)), "test_batch.bin"]:
+        records = rng.integers(0, 256, (per_file, 1 + 3 * 32 * 32), np.uint8)
+        records[:, 0] %= 10
+        (folder / name).write_bytes(records.tobytes())
+    return folder
+
+
 def write_settings(folder, template=CONV, **data):
     """A settings file over a small data set in `folder`. Returns its path."""
     folder = pathlib.Path(folder)

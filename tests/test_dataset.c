@@ -291,7 +291,7 @@ END_TEST
 
 START_TEST(reports_what_is_not_there) {
     expect_failure("parquet", folder, BOTH, CLASSES, LM_CONFIG,
-                   "'parquet' is not known: expected one of idx");
+                   "'parquet' is not known: expected one of idx, cifar10");
     expect_failure("idx", path_of("missing"), BOTH, CLASSES, LM_NO_INPUT, path_of("missing"));
     expect_failure("idx", folder, BOTH, CLASSES, LM_NO_INPUT,
                    "images-idx3-ubyte: is not there");

