@@ -12,9 +12,8 @@ enum { KEY_SET = 256, KEY_RESUME, KEY_FORCE, KEY_FROM, KEY_RANKS, KEY_SETTINGS }
 const char lm_exit_codes[] =
     "Exit codes: 0 done; 3 the values diverged; 64 wrong command line or number of ranks; 65 "
     "wrong content of a data set or HDF5 file; 66 an input file is missing; 70 a bug; 71 out "
-    "of "
-    "memory or MPI failed; 73 an output cannot be created; 74 reading or writing failed; 78 "
-    "wrong settings.";
+    "of memory or MPI failed; 73 an output cannot be created; 74 reading or writing failed; 75 "
+    "stopped by a signal, --resume goes on; 78 wrong settings.";
 
 struct parse {
     struct lm_options *options;

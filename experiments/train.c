@@ -5,6 +5,7 @@
 #include "output.h"
 #include "progress.h"
 #include "session.h"
+#include "stop.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -156,33 +157,47 @@ static int errors_due(const struct training *training, long step) {
     return -1;
 }
 
-static bool checkpoint_due(const struct training *training, long step) {
+static bool checkpoint_due(const struct training *training, long step, bool last) {
     long every = training->session->settings->checkpoint.every;
-    return every > 0 && step > training->first &&
-           (step % every == 0 || step == training->session->steps);
+    return step > training->first &&
+           (last || (every > 0 && (step % every == 0 || step == training->session->steps)));
 }
 
-/* What is due between steps, when `step` of them are done. */
-static bool between_steps(struct training *training, long step, struct lm_status *status) {
+/* What is due between steps, when `step` of them are done; whether a signal makes it the last
+ * time. */
+static bool between_steps(struct training *training, long step, bool last,
+                          struct lm_status *status) {
     int k = step > training->first || step == 0 ? errors_due(training, step) : -1;
     if (k >= 0) {
         record_errors(training, k);
         lm_output_write_errors(training->output, k);
     }
-    if (checkpoint_due(training, step) && !lm_output_checkpoint(training->output, step, status))
+    if (checkpoint_due(training, step, last) &&
+        !lm_output_checkpoint(training->output, step, status))
         return false;
-    if (step % FLUSH_STEPS == 0 || step == training->session->steps)
+    if (step % FLUSH_STEPS == 0 || step == training->session->steps || last)
         return lm_output_flush(training->output, step, status);
     return true;
 }
 
+static bool stopped(const struct training *training, long step, struct lm_status *status) {
+    const char *newest = lm_output_newest(training->output);
+    return lm_fail(status, LM_STOPPED, "stopped by %s when %ld steps were done; %s%s",
+                   lm_stop_signal(), step,
+                   newest ? "--resume goes on from " : "there was nothing to keep yet",
+                   newest ? newest : "");
+}
+
 static bool train(struct training *training, struct lm_status *status) {
     for (long step = training->first; step < training->session->steps; step++) {
-        if (!between_steps(training, step, status))
+        bool last = lm_stop_agreed();
+        if (!between_steps(training, step, last, status))
             return false;
+        if (last)
+            return stopped(training, step, status);
         train_step(training, step);
     }
-    return between_steps(training, training->session->steps, status);
+    return between_steps(training, training->session->steps, false, status);
 }
 
 /* Only the rank of the output layer knows the loss, so it shows the progress. */
@@ -196,9 +211,12 @@ static struct lm_progress *make_progress(const struct training *training) {
 
 static bool work(struct lm_session *session, struct lm_status *status) {
     struct training training = {.session = session};
+    lm_stop_start();
     training.output = lm_output_create(session, &training.first, status);
-    if (!training.output)
+    if (!training.output) {
+        lm_stop_finish();
         return false;
+    }
     training.records = lm_output_records(training.output);
     bool good = true;
     if (training.records) {
@@ -208,6 +226,7 @@ static bool work(struct lm_session *session, struct lm_status *status) {
         good = good && lm_output_finish(training.output, status);
     }
     lm_output_destroy(training.output);
+    lm_stop_finish();
     return good;
 }
 
@@ -216,7 +235,8 @@ static int run(int argc, char **argv) {
         argc, argv, LM_TAKES_OUTPUT | LM_TAKES_RESUME | LM_TAKES_RUN, &lm_train_command,
         "Curves, errors and traffic go to FILE, checkpoints to files beside it "
         "(FILE without .h5, then .checkpoint-STEP.h5). While it runs, FILE is "
-        "called FILE.partial.",
+        "called FILE.partial. SIGUSR1, SIGTERM and SIGINT end it after a step or two with a "
+        "checkpoint; a second signal ends it at once.",
         work);
 }
 

@@ -91,6 +91,10 @@ MPI_Comm lm_comm_links(void) {
     return links;
 }
 
+MPI_Comm lm_comm_agreement(void) {
+    return agreement;
+}
+
 bool lm_comm_agree(bool good, struct lm_status *status) {
     int mine[2] = {good ? size : rank, good ? 0 : 1}, first, failed;
     LM_MPI(MPI_Allreduce(&mine[0], &first, 1, MPI_INT, MPI_MIN, agreement));

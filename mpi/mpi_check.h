@@ -11,5 +11,6 @@ void lm_mpi_check(int result, const char *call, const char *file, int line);
 
 /* The communicators of comm.c: one for links, one for agreement; never each other's. */
 MPI_Comm lm_comm_links(void);
+MPI_Comm lm_comm_agreement(void);
 
 #endif

@@ -26,6 +26,7 @@ enum lm_code {
     LM_SYSTEM = 71,      /* out of memory, MPI failure */
     LM_CANT_CREATE = 73, /* an output that cannot be created */
     LM_IO = 74,          /* reading or writing failed midway (disk full) */
+    LM_STOPPED = 75,     /* ended early by a signal, with a checkpoint to go on from */
     LM_CONFIG = 78       /* settings that are wrong */
 };
 

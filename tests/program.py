@@ -101,14 +101,37 @@ def write_settings(folder, template=CONV, **data):
     return path
 
 
+def command_line(arguments, ranks, binary=FLOAT):
+    """lamina with arguments, under mpirun if `ranks` is given."""
+    command = [binary, *map(str, arguments)]
+    return ["mpirun", "-n", str(ranks), *command] if ranks and not SANITIZED else command
+
+
+def start(*arguments, ranks=None, environment=None):
+    """Start lamina and return its Popen; what it says is kept."""
+    return subprocess.Popen(command_line(arguments, ranks), stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE, text=True,
+                            env={**ENVIRONMENT, **(environment or {})})
+
+
+def children(pid):
+    """Process ids of the children of a process."""
+    found = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True)
+    return [int(word) for word in found.stdout.split()]
+
+
 def run(*arguments, ranks=None, binary=FLOAT, expect=0, timeout=300):
     """Run lamina (under mpirun if `ranks` is given); asserts the exit code."""
-    command = [binary, *map(str, arguments)]
-    if ranks and not SANITIZED:
-        command = ["mpirun", "-n", str(ranks), *command]
+    command = command_line(arguments, ranks, binary)
     done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=timeout)
     assert done.returncode == expect, f"{command}\nexit {done.returncode}\n{done.stderr[-3000:]}"
     return done
+
+
+def checkpoint(path, step):
+    """Path of the checkpoint of a run file."""
+    path = pathlib.Path(path)
+    return path.with_name(f"{path.stem}.checkpoint-{step:06d}.h5")
 
 
 def arrays(path):

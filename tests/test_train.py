@@ -1,5 +1,4 @@
 """lamina train: placement, exactness, resume, locality, on files as users see them."""
-import pathlib
 import re
 import shutil
 import subprocess
@@ -9,14 +8,8 @@ import numpy as np
 import pytest
 import xarray
 
-from program import (CONV, DOUBLE, FIGURES, FLOAT, MNIST, SANITIZED, SKIP, needs_mnist,
+from program import (CONV, DOUBLE, FIGURES, FLOAT, MNIST, SANITIZED, SKIP, checkpoint, needs_mnist,
                      one_rank_only, run, same_bits, slow, write_cifar10, write_settings)
-
-
-def checkpoint(path, step):
-    """Path of the checkpoint of a run file."""
-    path = pathlib.Path(path)
-    return path.with_name(f"{path.stem}.checkpoint-{step:06d}.h5")
 
 
 @one_rank_only
