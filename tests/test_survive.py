@@ -2,6 +2,7 @@
 import os
 import re
 import signal
+import time
 
 import pytest
 from program import checkpoint, children, one_rank_only, run, same_bits, start, write_settings
@@ -9,6 +10,12 @@ from program import checkpoint, children, one_rank_only, run, same_bits, start, 
 SETTINGS = ["--set", "training.epochs=40", "--set", "checkpoint.every=8", "--set",
             "checkpoint.keep=2", "--set", "record.errors.every=50", "--threads", "1", "--quiet"]
 STEPS = 200
+
+
+def wait_for(process, folder, pattern):
+    """Wait until a file is there, or the process has ended."""
+    while process.poll() is None and not list(folder.glob(pattern)):
+        time.sleep(0.002)
 
 
 def interrupt(tmp_path, act, ranks):
@@ -19,8 +26,7 @@ def interrupt(tmp_path, act, ranks):
         for old in tmp_path.glob("run.*"):
             old.unlink()
         process = start("train", tmp_path / "settings.yaml", "-o", out, *SETTINGS, ranks=ranks)
-        while process.poll() is None and not list(tmp_path.glob("run.checkpoint-*.h5")):
-            pass
+        wait_for(process, tmp_path, "run.checkpoint-*.h5")
         if process.poll() is None:
             act(process)
         errors = process.communicate(timeout=60)[1]
@@ -93,8 +99,7 @@ def test_a_signal_without_periodic_checkpoints_leaves_one(tmp_path):
     out = tmp_path / "run.h5"
     process = start("train", settings, "-o", out, "--force", *SETTINGS, "--set", "checkpoint.every=0",
                     "--set", "training.epochs=4000", ranks=2)
-    while process.poll() is None and not (tmp_path / "run.h5.partial").exists():
-        pass
+    wait_for(process, tmp_path, "run.h5.partial")
     process.send_signal(signal.SIGUSR1)
     errors = process.communicate(timeout=60)[1]
     assert process.returncode == 75, errors
