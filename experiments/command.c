@@ -7,7 +7,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { KEY_SET = 256, KEY_RESUME, KEY_FORCE, KEY_FROM, KEY_RANKS, KEY_SETTINGS };
+enum {
+    KEY_SET = 256,
+    KEY_RESUME,
+    KEY_FORCE,
+    KEY_FROM,
+    KEY_RANKS,
+    KEY_SETTINGS,
+    KEY_RULES,
+    KEY_REPEATS,
+    KEY_STEPS,
+    KEY_SYNTHETIC
+};
 
 const char lm_exit_codes[] =
     "Exit codes: 0 done; 3 the values diverged; 64 wrong command line or number of ranks; 65 "
@@ -28,14 +39,26 @@ static const struct {
     {0,
      {"set", KEY_SET, "KEY=VALUE", 0, "Change one setting, as in --set inference.steps=40", 0}},
     {LM_TAKES_OUTPUT, {"output", 'o', "FILE", 0, "The HDF5 file to write", 0}},
+    {LM_TAKES_BENCH,
+     {"output", 'o', "FILE", 0, "Write an HDF5 file, or with .json at its end JSON", 0}},
     {LM_TAKES_RESUME,
      {"resume", KEY_RESUME, NULL, 0, "Continue from the newest checkpoint", 0}},
-    {LM_TAKES_OUTPUT, {"force", KEY_FORCE, NULL, 0, "Replace FILE and its checkpoints", 0}},
+    {LM_TAKES_OUTPUT | LM_TAKES_BENCH,
+     {"force", KEY_FORCE, NULL, 0, "Replace FILE and its checkpoints", 0}},
     {LM_TAKES_FROM,
      {"from", KEY_FROM, "CHECKPOINT", 0, "Take the parameters from a checkpoint", 0}},
     {LM_TAKES_RANKS, {"ranks", KEY_RANKS, "N", 0, "Show the placement on N ranks", 0}},
     {LM_TAKES_RANKS,
      {"settings", KEY_SETTINGS, NULL, 0, "Print the settings only, with all defaults", 0}},
+    {LM_TAKES_BENCH,
+     {"rules", KEY_RULES, "LIST", 0, "Only these, of strict,fixed-prediction,exact,backprop",
+      0}},
+    {LM_TAKES_BENCH, {"repeats", KEY_REPEATS, "N", 0, "Times to measure (default: 11)", 0}},
+    {LM_TAKES_BENCH,
+     {"steps", KEY_STEPS, "N", 0, "Training steps per measurement (default: 0.1 s of them)",
+      0}},
+    {LM_TAKES_BENCH,
+     {"synthetic", KEY_SYNTHETIC, NULL, 0, "Made-up inputs in place of the data set", 0}},
     {LM_TAKES_RUN,
      {"threads", 't', "N", 0, "Threads per rank (default: processors / ranks)", 0}},
     {LM_TAKES_RUN, {"quiet", 'q', NULL, 0, "Print nothing but errors", 0}},
@@ -50,6 +73,27 @@ static int parse_count(struct argp_state *state, const char *option, const char 
         argp_error(state, "--%s is '%s': a whole number of at least 1 is expected", option,
                    text);
     return (int)value;
+}
+
+/* Options of bench; false for any other. */
+static bool parse_bench(int key, char *argument, struct argp_state *state) {
+    struct lm_options *options = ((struct parse *)state->input)->options;
+    switch (key) {
+    case KEY_RULES:
+        options->rules = argument;
+        return true;
+    case KEY_REPEATS:
+        options->repeats = parse_count(state, "repeats", argument);
+        return true;
+    case KEY_STEPS:
+        options->steps = parse_count(state, "steps", argument);
+        return true;
+    case KEY_SYNTHETIC:
+        options->synthetic = true;
+        return true;
+    default:
+        return false;
+    }
 }
 
 static error_t parse_option(int key, char *argument, struct argp_state *state) {
@@ -101,7 +145,7 @@ static error_t parse_option(int key, char *argument, struct argp_state *state) {
             argp_error(state, "--resume and --force exclude each other");
         return 0;
     default:
-        return ARGP_ERR_UNKNOWN;
+        return parse_bench(key, argument, state) ? 0 : ARGP_ERR_UNKNOWN;
     }
 }
 

@@ -14,7 +14,8 @@ struct lm_command {
     int (*run)(int argc, char **argv);
 };
 
-extern const struct lm_command lm_train_command, lm_gradients_command, lm_describe_command;
+extern const struct lm_command lm_train_command, lm_gradients_command, lm_describe_command,
+    lm_bench_command;
 
 /* What the command line said. */
 struct lm_options {
@@ -27,6 +28,10 @@ struct lm_options {
     int ranks;        /* --ranks of describe */
     bool resume, force, quiet;
     bool only_settings; /* --settings of describe */
+    const char *rules;  /* --rules of bench, separated by commas; NULL: all */
+    int repeats;        /* --repeats of bench; 0: its default */
+    int steps;          /* --steps of bench; 0: enough to be timed */
+    bool synthetic;     /* made-up inputs in place of the data set */
     char *line;         /* the whole command line, for run files */
 };
 
@@ -36,7 +41,8 @@ enum {
     LM_TAKES_RESUME = 2,
     LM_TAKES_FROM = 4,
     LM_TAKES_RANKS = 8, /* --ranks, --settings */
-    LM_TAKES_RUN = 16   /* --threads, --quiet */
+    LM_TAKES_RUN = 16,  /* --threads, --quiet */
+    LM_TAKES_BENCH = 32 /* those of bench, whose output is optional */
 };
 
 /* Read the command line of a subcommand that takes the options `takes`; `command` and

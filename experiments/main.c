@@ -6,8 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
-static const struct lm_command *const commands[] = {&lm_train_command, &lm_gradients_command,
-                                                    &lm_describe_command, NULL};
+static const struct lm_command *const commands[] = {
+    &lm_train_command, &lm_gradients_command, &lm_describe_command, &lm_bench_command, NULL};
 
 static void print_help(FILE *stream) {
     fprintf(stream, "Usage: lamina COMMAND SETTINGS.yaml [OPTION...]\n"

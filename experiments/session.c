@@ -57,7 +57,20 @@ static bool check_shape(const struct lm_session *session, const struct lm_datase
     return lm_settings_blame(session->file, "network.input", status);
 }
 
-/* Ranks without input or output layer read only the headers. */
+/* What this rank uses of the data: without input or output layer nothing. */
+static int wanted_data(const struct lm_session *session) {
+    const struct lm_network *network = session->network;
+    int want = 0;
+    for (int l = 0; l < network->n_layers; l++)
+        for (int k = 0; k < network->layers[l].n_parents; k++)
+            if (network->layers[l].parents[k] == LM_INPUT &&
+                session->placement.rank[l] == lm_comm_rank())
+                want |= LM_WANT_IMAGES;
+    if (session->placement.rank[network->n_layers - 1] == lm_comm_rank())
+        want |= LM_WANT_LABELS;
+    return want;
+}
+
 static bool read_data(struct lm_session *session, struct lm_status *status) {
     const struct lm_settings *settings = session->settings;
     const struct lm_network *network = session->network;
@@ -65,21 +78,46 @@ static bool read_data(struct lm_session *session, struct lm_status *status) {
         lm_fail(status, LM_CONFIG, "'%s' is not a format of data sets", settings->data.format);
         return lm_settings_blame(session->file, "data.format", status);
     }
-    int want = 0;
-    for (int l = 0; l < network->n_layers; l++)
-        for (int k = 0; k < network->layers[l].n_parents; k++)
-            if (network->layers[l].parents[k] == LM_INPUT &&
-                session->placement.rank[l] == lm_comm_rank())
-                want |= LM_WANT_IMAGES;
+    int want = wanted_data(session);
     const struct lm_plan *output = &network->layers[network->n_layers - 1];
-    if (session->placement.rank[network->n_layers - 1] == lm_comm_rank())
-        want |= LM_WANT_LABELS;
     struct lm_dataset *sets[] = {&session->train, &session->test};
     for (int split = LM_TRAIN; split <= LM_TEST; split++)
         if (!lm_dataset_read(sets[split], settings->data.format, settings->data.path,
                              (enum lm_split)split, want, output->units, status) ||
             !check_shape(session, sets[split], status))
             return false;
+    return true;
+}
+
+/* Two batches of noise, of the shape of the network's input, as both splits. */
+static void make_up_data(struct lm_session *session) {
+    const struct lm_network *network = session->network;
+    size_t classes = network->layers[network->n_layers - 1].units, n = 2 * session->batch;
+    size_t units = lm_shape_units(&network->input);
+    uint64_t seed = session->settings->training.seed;
+    struct lm_dataset *sets[] = {&session->train, &session->test};
+    for (int split = LM_TRAIN; split <= LM_TEST; split++) {
+        struct lm_dataset *set = sets[split];
+        *set = (struct lm_dataset){.source = lm_copy_string("made-up inputs"),
+                                   .n = n,
+                                   .shape = network->input,
+                                   .images = lm_allocate(lm_product(n, units), 1),
+                                   .labels = lm_allocate(n, 1)};
+        for (size_t i = 0; i < n; i++) {
+            for (size_t u = 0; u < units; u++)
+                set->images[i * units + u] =
+                    (uint8_t)(256 * lm_random_uniform(seed, LM_STREAM_MADE_UP, i, (uint64_t)u));
+            set->labels[i] =
+                (uint8_t)((double)(classes < 256 ? classes : 256) *
+                          lm_random_uniform(seed, LM_STREAM_MADE_UP, i, (uint64_t)units));
+        }
+    }
+}
+
+static bool make_data(struct lm_session *session, struct lm_status *status) {
+    if (!session->options->synthetic)
+        return read_data(session, status);
+    make_up_data(session);
     return true;
 }
 
@@ -120,7 +158,7 @@ bool lm_session_init(struct lm_session *session, const struct lm_options *option
                      struct lm_status *status) {
     *session = (struct lm_session){.options = options};
     if (!lm_comm_agree(read_settings(session, status), status) ||
-        !lm_comm_agree(read_data(session, status) && make_samplers(session, status), status))
+        !lm_comm_agree(make_data(session, status) && make_samplers(session, status), status))
         return false;
     lm_blas_start();
     session->threads = lm_threads_start(options->threads, lm_comm_node_ranks());

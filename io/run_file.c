@@ -5,6 +5,7 @@
 #include "revision.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 struct lm_run_file {
@@ -14,7 +15,7 @@ struct lm_run_file {
     double started;        /* lm_run_clock */
 };
 
-enum { RUN_VERSION = 1, TIME_TEXT = 32, PATH_TEXT = 512 };
+enum { RUN_VERSION = 1, PATH_TEXT = 512 };
 
 static bool describe_layers(struct lm_store *store, const struct lm_run_meta *meta,
                             struct lm_status *status) {
@@ -34,28 +35,33 @@ static bool describe_layers(struct lm_store *store, const struct lm_run_meta *me
     return true;
 }
 
+void lm_run_build(struct lm_run_build *build) {
+    lm_store_versions(build->mpi, build->hdf5);
+    const struct lm_run_text texts[LM_RUN_BUILD_TEXTS] = {
+        {"real", LM_REAL_NAME},
+        {"lamina_version", LAMINA_VERSION},
+        {"git_revision", LAMINA_REVISION},
+        {"flags", LAMINA_FLAGS},
+        {"mpi_version", build->mpi},
+        {"hdf5_version", build->hdf5},
+        {"openblas_version", lm_blas_version()}};
+    memcpy(build->text, texts, sizeof texts);
+}
+
 static bool describe_build(struct lm_store *store, struct lm_status *status) {
-    char mpi[LM_VERSION_TEXT], hdf5[LM_VERSION_TEXT];
-    lm_store_versions(mpi, hdf5);
-    const struct lm_run_text texts[] = {{"real", LM_REAL_NAME},
-                                        {"lamina_version", LAMINA_VERSION},
-                                        {"git_revision", LAMINA_REVISION},
-                                        {"flags", LAMINA_FLAGS},
-                                        {"mpi_version", mpi},
-                                        {"hdf5_version", hdf5},
-                                        {"openblas_version", lm_blas_version()}};
-    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
-        if (!lm_store_set_text(store, "/", texts[i].name, texts[i].text, status))
+    struct lm_run_build build;
+    lm_run_build(&build);
+    for (int i = 0; i < LM_RUN_BUILD_TEXTS; i++)
+        if (!lm_store_set_text(store, "/", build.text[i].name, build.text[i].text, status))
             return false;
     return true;
 }
 
-/* Now, in ISO 8601, by rank 0's clock. */
-static void tell_time(struct lm_store *store, char text[TIME_TEXT]) {
+const char *lm_run_time(char text[LM_RUN_TIME]) {
     time_t now = time(NULL);
     struct tm utc;
-    strftime(text, TIME_TEXT, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
-    lm_store_share(store, text, TIME_TEXT);
+    strftime(text, LM_RUN_TIME, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
+    return text;
 }
 
 static bool make_traffic(struct lm_store *store, int ranks, struct lm_status *status) {
@@ -82,8 +88,9 @@ static bool make_traffic(struct lm_store *store, int ranks, struct lm_status *st
 
 bool lm_run_describe(struct lm_store *store, int ranks, const struct lm_run_meta *meta,
                      struct lm_status *status) {
-    char created[TIME_TEXT];
-    tell_time(store, created);
+    char created[LM_RUN_TIME];
+    lm_run_time(created);
+    lm_store_share(store, created, sizeof created); /* rank 0's */
     return lm_store_set_text(store, "/", "format", "lamina run", status) &&
            lm_store_set_integer(store, "/", "format_version", RUN_VERSION, status) &&
            lm_store_set_text(store, "/", "created", created, status) &&

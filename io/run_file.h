@@ -50,6 +50,18 @@ struct lm_run_traffic {
     const struct lm_run_text *texts;
 };
 
+/* What a file says of the build: real, lamina_version, git_revision, flags, mpi_version,
+ * hdf5_version, openblas_version. The texts live as long as *build. */
+enum { LM_RUN_BUILD_TEXTS = 7, LM_RUN_TIME = 32 };
+struct lm_run_build {
+    char mpi[LM_VERSION_TEXT], hdf5[LM_VERSION_TEXT];
+    struct lm_run_text text[LM_RUN_BUILD_TEXTS];
+};
+void lm_run_build(struct lm_run_build *build);
+
+/* Now, in ISO 8601, in text; returns text. */
+const char *lm_run_time(char text[LM_RUN_TIME]);
+
 /* For any file of a run, below: write the attributes of / and the groups /layers/NAME, with
  * `complete` and `steps_done` 0, and make /traffic. The time is rank 0's. Collective. */
 bool lm_run_describe(struct lm_store *store, int ranks, const struct lm_run_meta *meta,

@@ -8,8 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
-static MPI_Comm links, files, agreement;
-static int rank, size, node_ranks, thread_level;
+static MPI_Comm links, files, agreement, node;
+static int rank, size, node_ranks, node_rank, thread_level;
 static char who[32];
 
 void lm_mpi_check(int result, const char *call, const char *file, int line) {
@@ -45,16 +45,16 @@ void lm_comm_start(void) {
     links = duplicate(MPI_COMM_WORLD);
     files = duplicate(MPI_COMM_WORLD);
     agreement = duplicate(MPI_COMM_WORLD);
-    MPI_Comm node;
     LM_MPI(MPI_Comm_split_type(agreement, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node));
     LM_MPI(MPI_Comm_size(node, &node_ranks));
-    LM_MPI(MPI_Comm_free(&node));
+    LM_MPI(MPI_Comm_rank(node, &node_rank));
 }
 
 void lm_comm_finish(void) {
     LM_MPI(MPI_Comm_free(&links));
     LM_MPI(MPI_Comm_free(&files));
     LM_MPI(MPI_Comm_free(&agreement));
+    LM_MPI(MPI_Comm_free(&node));
     lm_abort_hook(NULL, NULL);
     LM_MPI(MPI_Finalize());
 }
@@ -69,6 +69,10 @@ int lm_comm_size(void) {
 
 int lm_comm_node_ranks(void) {
     return node_ranks;
+}
+
+int lm_comm_node_rank(void) {
+    return node_rank;
 }
 
 bool lm_comm_is_threaded(void) {
@@ -112,8 +116,30 @@ void lm_comm_broadcast(void *data, size_t bytes, int root) {
     LM_MPI(MPI_Bcast(data, (int)bytes, MPI_BYTE, root, agreement));
 }
 
+void lm_comm_gather(const double *mine, size_t n, double *all) {
+    LM_ASSERT(n <= INT_MAX);
+    LM_MPI(MPI_Allgather(mine, (int)n, MPI_DOUBLE, all, (int)n, MPI_DOUBLE, agreement));
+}
+
+void lm_comm_node_unite(void *bits, size_t bytes) {
+    LM_ASSERT(bytes <= INT_MAX);
+    LM_MPI(MPI_Allreduce(MPI_IN_PLACE, bits, (int)bytes, MPI_BYTE, MPI_BOR, node));
+}
+
 void lm_comm_barrier(void) {
     LM_MPI(MPI_Barrier(agreement));
+}
+
+void lm_comm_rest(void) {
+    MPI_Request request;
+    int done = 0;
+    LM_MPI(MPI_Ibarrier(agreement, &request));
+    for (;;) {
+        LM_MPI(MPI_Test(&request, &done, MPI_STATUS_IGNORE));
+        if (done)
+            return;
+        usleep(2000);
+    }
 }
 
 /* Under mpirun a rank's standard error is a pipe to its parent; what counts is where the

@@ -21,8 +21,9 @@ void lm_comm_finish(void);
 int lm_comm_rank(void);
 int lm_comm_size(void);
 
-/* Ranks on this node. */
+/* Ranks on this node, and which of them, from 0, this one is. */
 int lm_comm_node_ranks(void);
+int lm_comm_node_rank(void);
 
 /* Whether several threads of a rank may exchange messages at the same time. */
 bool lm_comm_is_threaded(void);
@@ -40,8 +41,19 @@ bool lm_comm_agree(bool good, struct lm_status *status);
 /* Copy `bytes` bytes from rank `root` to all. Collective. */
 void lm_comm_broadcast(void *data, size_t bytes, int root);
 
+/* mine[n] of every rank, in the order of ranks, into all[ranks * n] on every rank.
+ * Collective. */
+void lm_comm_gather(const double *mine, size_t n, double *all);
+
+/* bits[bytes] = the bits set on any rank of this node. Collective. */
+void lm_comm_node_unite(void *bits, size_t bytes);
+
 /* Wait for all ranks. Collective. */
 void lm_comm_barrier(void);
+
+/* The same for a long wait: asleep, so that the core is free for other programs, and up to a
+ * few milliseconds too long. */
+void lm_comm_rest(void);
 
 /* Whether standard error of this job reaches a terminal (mpirun's, or ours). Local. */
 bool lm_comm_on_terminal(void);

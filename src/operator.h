@@ -80,7 +80,8 @@ struct lm_operator {
                                    kernel columns), then biases */
     size_t fan_in;              /* initial parameters are U(-1, 1) / sqrt(fan_in) */
     size_t tape;                /* reals per input that pull_input needs */
-    double flops;               /* floating-point operations of forward per input */
+    double flops;               /* floating-point operations of forward per input, without
+                                   those on padding */
 };
 
 /* The kinds there are, ended by NULL, and the one of a name (NULL if none). */

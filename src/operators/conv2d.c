@@ -164,6 +164,18 @@ static void correlate(const struct correlation *k) {
             }
 }
 
+/* Taps on inputs, not on padding, of all places along axis 0 (rows) or 1 (columns). */
+static double count_taps(const struct lm_operator *op, int axis) {
+    const struct axis a = {.in = (ptrdiff_t)op->in[0].extent[axis + 1],
+                           .step = (ptrdiff_t)op->option[STRIDE][axis],
+                           .padding = (ptrdiff_t)op->option[PADDING][axis],
+                           .taps = (ptrdiff_t)op->option[KERNEL][axis]};
+    ptrdiff_t sum = 0;
+    for (ptrdiff_t i = 0; i < (ptrdiff_t)op->out.extent[axis + 1]; i++)
+        sum += most(0, taps_at(&a, i).to - taps_at(&a, i).from);
+    return (double)sum;
+}
+
 static bool infer(struct lm_operator *op, struct lm_status *status) {
     const size_t *kernel = op->option[KERNEL];
     size_t channels = op->option[CHANNELS][0], out[2];
@@ -173,7 +185,8 @@ static bool infer(struct lm_operator *op, struct lm_status *status) {
     op->fan_in = lm_product(op->in[0].extent[0], kernel[0] * kernel[1]);
     op->n_weights = lm_product(channels, op->fan_in);
     op->n_biases = channels;
-    op->flops = 2.0 * (double)lm_shape_units(&op->out) * (double)op->fan_in;
+    op->flops =
+        2.0 * (double)(channels * op->in[0].extent[0]) * count_taps(op, 0) * count_taps(op, 1);
     return true;
 }
 

@@ -1,0 +1,257 @@
+/* lamina bench: milliseconds per training step of each rule, beside the machine's peak measured
+ * in the same seconds and the operations a step cannot do without (src/flops.h).
+ *
+ * Machines are shared and their clocks move, so each measurement of a step is taken between
+ * two of the peak, all of them many times over, and what is compared is compared within a
+ * repeat; of the repeats medians and quartiles are told. */
+#include "audit.h"
+#include "bench_file.h"
+#include "comm.h"
+#include "memory.h"
+#include "meta.h"
+#include "output.h"
+#include "summary.h"
+#include "timing.h"
+
+#include <math.h>
+#include <stdio.h>
+
+enum { REPEATS = 11, MOST_STEPS = 200 };
+static const double STEPS_SECONDS = 0.1, PEAK_SECONDS = 0.02;
+
+enum column {
+    STEP_SIZE,
+    INFERENCE_STEPS,
+    FLOPS,
+    TIMED_STEPS,
+    MILLISECONDS,
+    GFLOPS,
+    PEAK,
+    FLOOR,
+    FRACTION,
+    LOAD,
+    FORWARD,
+    INFER,
+    LEARN,
+    UPDATE,
+    COLUMNS
+};
+
+static const struct lm_bench_column columns[COLUMNS] = {
+    [STEP_SIZE] = {"step_size", "1", "step size of inference", false, NULL},
+    [INFERENCE_STEPS] = {"inference_steps", "1", "steps of inference", false, NULL},
+    [FLOPS] = {"flops", "1", "floating-point operations a training step needs", false, NULL},
+    [TIMED_STEPS] = {"timed_steps", "1", "training steps per repeat", false, NULL},
+    [MILLISECONDS] = {"milliseconds", "ms", "time per training step", true, NULL},
+    [GFLOPS] = {"gflops", "1e9/s", "operations needed per time taken", true, NULL},
+    [PEAK] = {"peak", "1e9/s", "multiplications and additions possible", true, NULL},
+    [FLOOR] = {"floor", "ms", "least time per training step at this peak", true, NULL},
+    [FRACTION] = {"fraction", "1", "least time per time taken", true, NULL},
+    [LOAD] = {"load", "ms", "loading the batch, per training step", true, NULL},
+    [FORWARD] = {"forward", "ms", "feedforward pass, per training step", true, NULL},
+    [INFER] = {"infer", "ms", "inference, per training step", true, NULL},
+    [LEARN] = {"learn", "ms", "parameter gradients, per training step", true, NULL},
+    [UPDATE] = {"update", "ms", "optimizer, per training step", true, NULL},
+};
+
+struct bench {
+    struct lm_session *session;
+    int n_methods, repeats;
+    struct lm_method methods[LM_METHODS];
+    long steps[LM_METHODS];  /* per repeat */
+    double *values[COLUMNS]; /* (methods, repeats) or (methods) */
+};
+
+static double *value(const struct bench *bench, enum column column, int m, int repeat) {
+    return &bench->values[column][columns[column].repeated ? m * bench->repeats + repeat : m];
+}
+
+static struct lm_summary summary(const struct bench *bench, enum column column, int m) {
+    return lm_summarize(bench->repeats, value(bench, column, m, 0));
+}
+
+/* --- measuring ---------------------------------------------------------------------------- */
+
+/* Enough steps to be timed; the first ones warm up. The same on all ranks. */
+static long choose_steps(struct bench *bench, int m) {
+    double seconds[LM_PARTS];
+    lm_time_training(bench->session, &bench->methods[m], 1, seconds);
+    lm_time_training(bench->session, &bench->methods[m], 2, seconds);
+    if (bench->session->options->steps > 0)
+        return bench->session->options->steps;
+    double wanted = ceil(STEPS_SECONDS / (seconds[LM_PART_ALL] / 2));
+    return wanted < MOST_STEPS ? (long)wanted : MOST_STEPS;
+}
+
+static void prepare(struct bench *bench) {
+    for (int c = 0; c < COLUMNS; c++)
+        bench->values[c] =
+            lm_allocate((size_t)(bench->n_methods * bench->repeats), sizeof(double));
+    for (int m = 0; m < bench->n_methods; m++) {
+        bench->steps[m] = choose_steps(bench, m);
+        *value(bench, STEP_SIZE, m, 0) = bench->methods[m].eta;
+        *value(bench, INFERENCE_STEPS, m, 0) = (double)bench->methods[m].n;
+        *value(bench, FLOPS, m, 0) = lm_method_flops(bench->session, &bench->methods[m]);
+        *value(bench, TIMED_STEPS, m, 0) = (double)bench->steps[m];
+    }
+}
+
+static void measure(struct bench *bench, int m, int repeat) {
+    static const enum column parts[LM_PARTS] = {LOAD,  FORWARD, INFER,
+                                                LEARN, UPDATE,  MILLISECONDS};
+    double seconds[LM_PARTS], flops = *value(bench, FLOPS, m, 0);
+    double before = lm_time_peak(bench->session, PEAK_SECONDS);
+    lm_time_training(bench->session, &bench->methods[m], bench->steps[m], seconds);
+    double peak = (before + lm_time_peak(bench->session, PEAK_SECONDS)) / 2;
+    for (int p = 0; p < LM_PARTS; p++)
+        *value(bench, parts[p], m, repeat) = 1e3 * seconds[p] / (double)bench->steps[m];
+    double step = seconds[LM_PART_ALL] / (double)bench->steps[m];
+    *value(bench, GFLOPS, m, repeat) = 1e-9 * flops / step;
+    *value(bench, PEAK, m, repeat) = 1e-9 * peak;
+    *value(bench, FLOOR, m, repeat) = 1e3 * flops / peak;
+    *value(bench, FRACTION, m, repeat) = flops / peak / step;
+}
+
+/* --- telling ------------------------------------------------------------------------------ */
+
+static void print_head(const struct bench *bench) {
+    const struct lm_session *session = bench->session;
+    printf("%s: %d layers, %zu parameters, batch %zu in chunks of %ld, %s, %s\n"
+           "%d rank%s x %d thread%s; %s; medians of %d repeats\n\n",
+           session->options->settings, session->network->n_layers,
+           lm_network_parameters(session->network), session->batch,
+           session->settings->training.chunk, LM_REAL_NAME,
+           session->settings->training.optimizer, lm_comm_size(),
+           lm_comm_size() == 1 ? "" : "s", session->threads, session->threads == 1 ? "" : "s",
+           session->train.source, bench->repeats);
+}
+
+static void print_method(const struct bench *bench, int m) {
+    const struct lm_method *method = &bench->methods[m];
+    printf("%-16s ", method->rule->name);
+    if (method->rule->sweeps)
+        printf("%5s %4s ", "", "");
+    else
+        printf("%5g %4ld ", method->eta, method->n);
+}
+
+static void print_steps(const struct bench *bench) {
+    printf("%-16s %5s %4s %9s %9s %9s %9s %8s %8s %9s %8s\n", "rule", "eta", "n", "ms/step",
+           "lowest", "quartiles", "", "GF/s", "peak", "floor ms", "of peak");
+    for (int m = 0; m < bench->n_methods; m++) {
+        struct lm_summary time = summary(bench, MILLISECONDS, m);
+        print_method(bench, m);
+        printf("%9.3f %9.3f %9.3f %9.3f %8.1f %8.1f %9.3f %8.3f\n", time.median, time.minimum,
+               time.quartile[0], time.quartile[1], summary(bench, GFLOPS, m).median,
+               summary(bench, PEAK, m).median, summary(bench, FLOOR, m).median,
+               summary(bench, FRACTION, m).median);
+    }
+    printf(
+        "\nGF/s: operations that a step needs per time it took; peak: what %s processors can "
+        "do;\nfloor: the time a step needs at that peak. src/flops.h says what is counted.\n",
+        "these");
+}
+
+static void print_parts(const struct bench *bench) {
+    printf("\n%-16s %5s %4s %9s %9s %9s %9s %9s  ms/step\n", "rule", "eta", "n", "load",
+           "forward", "infer", "learn", "update");
+    for (int m = 0; m < bench->n_methods; m++) {
+        print_method(bench, m);
+        for (enum column c = LOAD; c <= UPDATE; c++)
+            printf("%9.3f ", summary(bench, c, m).median);
+        printf("\n");
+    }
+}
+
+/* --- the file ------------------------------------------------------------------------------
+ */
+
+static struct lm_bench_file *create_file(const struct bench *bench, struct lm_status *status) {
+    struct lm_session *session = bench->session;
+    struct lm_peers peers = lm_meta_peers();
+    struct lm_run_meta *meta = lm_meta_create(session);
+    struct lm_bench_file *file =
+        lm_bench_file_create(session->options->output, &peers, meta, status);
+    lm_meta_destroy(meta);
+    if (lm_comm_agree(file != NULL, status))
+        return file;
+    lm_bench_file_abandon(file);
+    return NULL;
+}
+
+static bool write_file(const struct bench *bench, struct lm_bench_file *file,
+                       struct lm_status *status) {
+    const char *rows[LM_METHODS];
+    struct lm_bench_column filled[COLUMNS];
+    for (int m = 0; m < bench->n_methods; m++)
+        rows[m] = bench->methods[m].name;
+    for (int c = 0; c < COLUMNS; c++) {
+        filled[c] = columns[c];
+        filled[c].values = bench->values[c];
+    }
+    const struct lm_bench_table table = {bench->n_methods, bench->repeats, COLUMNS, rows,
+                                         filled};
+    const struct lm_run_text line = {
+        "summary", "counted underneath MPI, all between neighbouring layers, none elsewhere"};
+    struct lm_run_traffic traffic = lm_audit_traffic(LM_PHASES, &line);
+    bool good = lm_bench_file_finish(file, &table, &traffic, status);
+    lm_audit_clear(&traffic);
+    return lm_comm_agree(good, status);
+}
+
+/* --- the run --------------------------------------------------------------------------------
+ */
+
+static void run_all(struct bench *bench) {
+    prepare(bench);
+    for (int repeat = 0; repeat < bench->repeats; repeat++)
+        for (int m = 0; m < bench->n_methods; m++)
+            measure(bench, m, repeat);
+    if (lm_comm_rank() == 0 && !bench->session->options->quiet) {
+        print_head(bench);
+        print_steps(bench);
+        print_parts(bench);
+    }
+}
+
+static bool work(struct lm_session *session, struct lm_status *status) {
+    const struct lm_options *options = session->options;
+    struct bench bench = {.session = session,
+                          .repeats = options->repeats ? options->repeats : REPEATS};
+    struct lm_bench_file *file = NULL;
+    bench.n_methods = lm_methods_of(session, options->rules, bench.methods, status);
+    if (bench.n_methods == 0)
+        return false;
+    if (options->output) {
+        if (!lm_output_may_write(session, false, status))
+            return false;
+        file = create_file(&bench, status);
+        if (!file)
+            return false;
+    }
+    run_all(&bench);
+    bool good = lm_audit_check_neighbours(session, status);
+    if (file && good)
+        good = write_file(&bench, file, status);
+    else
+        lm_bench_file_abandon(file);
+    for (int c = 0; c < COLUMNS; c++)
+        lm_free(bench.values[c]);
+    return good;
+}
+
+static int run(int argc, char **argv) {
+    return lm_session_run(
+        argc, argv, LM_TAKES_BENCH | LM_TAKES_RUN, &lm_bench_command,
+        "A training step is all that `lamina train` does but for recording: load a batch, "
+        "feedforward pass, inference, gradients, optimizer. Of the rules `strict` and "
+        "`fixed-prediction` have the step size and steps of the settings if these are for "
+        "the same rule, else 0.1 and 20; `exact` is fixed prediction with step size 1 and "
+        "as many steps as layers, which costs and gives what `backprop` does. Times are those "
+        "of the slowest rank. The peak is that of this build's number type and instruction "
+        "set on the processors of the job.",
+        work);
+}
+
+const struct lm_command lm_bench_command = {
+    "bench", "Measure time per training step against the machine's peak.", run};
