@@ -7,21 +7,22 @@
 #include "session.h"
 
 /* Compare the messages of this rank in `steps` training steps with what they must be:
- * feedforward, inference and exact messages to the letter, and evaluation to neighbours
- * only; nothing elsewhere. LM_INTERNAL with the first difference. Collective. */
+ * feedforward, inference and exact messages and sums over replicas to the letter; evaluation to
+ * neighbours only, records to replicas of the same layers only; nothing elsewhere. LM_INTERNAL
+ * with the first difference. Collective. */
 bool lm_audit_check(const struct lm_session *session, long steps, struct lm_status *status);
 
 /* One line for the user: messages per link and step, and that none went elsewhere. Returns
  * text[size]. */
 const char *lm_audit_text(const struct lm_session *session, char *text, size_t size);
 
-/* For a run that is no training: messages of all phases to neighbours only, nothing elsewhere.
+/* For a run that is no training: messages to neighbours, and within layers, only.
  * Collective. */
 bool lm_audit_check_neighbours(const struct lm_session *session, struct lm_status *status);
 
-/* The traffic of the first `phases` phases, for the run file, with `line` (which must live as
- * long) as its summary. Free with lm_audit_clear. Local. */
-struct lm_run_traffic lm_audit_traffic(int phases, const struct lm_run_text *line);
+/* The traffic for the run file, with that of evaluation if `all`, and `line` (which must live
+ * as long) as its summary. Free with lm_audit_clear. Local. */
+struct lm_run_traffic lm_audit_traffic(bool all, const struct lm_run_text *line);
 void lm_audit_clear(struct lm_run_traffic *traffic);
 
 #endif

@@ -193,7 +193,7 @@ static bool write_file(const struct bench *bench, struct lm_bench_file *file,
                                          filled};
     const struct lm_run_text line = {
         "summary", "counted underneath MPI, all between neighbouring layers, none elsewhere"};
-    struct lm_run_traffic traffic = lm_audit_traffic(LM_PHASES, &line);
+    struct lm_run_traffic traffic = lm_audit_traffic(true, &line);
     bool good = lm_bench_file_finish(file, &table, &traffic, status);
     lm_audit_clear(&traffic);
     return lm_comm_agree(good, status);

@@ -21,7 +21,7 @@ static void train_network(struct lm_session *session) {
         lm_rule_find(settings->gradients.train, settings->inference.state);
     struct lm_inference inference =
         lm_session_inference(session, settings->inference.step, session->batch);
-    bool shows = lm_cortex_has_output(session->cortex) && !session->options->quiet;
+    bool shows = lm_session_leads_output(session) && !session->options->quiet;
     struct lm_progress *progress =
         lm_progress_create(!shows                  ? LM_PROGRESS_QUIET
                            : lm_comm_on_terminal() ? LM_PROGRESS_BAR
@@ -35,7 +35,7 @@ static void train_network(struct lm_session *session) {
         lm_session_score(session, &loss, &accuracy);
         lm_session_infer(session, rule, &inference, settings->inference.steps,
                          LM_PHASE_INFERENCE);
-        lm_cortex_learn(session->cortex, rule, &inference, false);
+        lm_session_learn(session, rule, &inference);
         lm_session_check_finite(session, step, "nothing was written");
         lm_cortex_update(session->cortex, step + 1, settings->training.rate,
                          settings->training.momentum);
@@ -92,7 +92,7 @@ static void measure_iteration(struct measurement *measurement, long iteration) {
 static void write_step_size(struct measurement *measurement, int s) {
     struct lm_session *session = measurement->session;
     struct lm_status ignored;
-    for (int i = 0; i < lm_cortex_layers(session->cortex); i++) {
+    for (int i = 0; lm_session_leads(session) && i < lm_cortex_layers(session->cortex); i++) {
         const struct lm_layer *layer = lm_cortex_layer(session->cortex, i);
         for (int which = 0; which < LM_GRADIENT_CURVES; which++)
             lm_gradient_file_write(
@@ -114,7 +114,7 @@ static void measure_step_size(struct measurement *measurement, int s) {
         lm_traffic_open(LM_PHASE_EVALUATE);
         lm_cortex_infer(session->cortex, session->rule, &inference, 1);
         lm_traffic_close();
-        lm_cortex_learn(session->cortex, session->rule, &inference, false);
+        lm_session_learn(session, session->rule, &inference);
         measure_iteration(measurement, i);
     }
     write_step_size(measurement, s);
@@ -123,7 +123,8 @@ static void measure_step_size(struct measurement *measurement, int s) {
 static void write_exact(struct measurement *measurement) {
     struct lm_cortex *cortex = measurement->session->cortex;
     struct lm_status ignored;
-    for (int i = 0; i < lm_cortex_layers(cortex); i++) {
+    for (int i = 0; lm_session_leads(measurement->session) && i < lm_cortex_layers(cortex);
+         i++) {
         const struct lm_layer *layer = lm_cortex_layer(cortex, i);
         lm_gradient_file_write_parameters(measurement->file, layer->index, layer->parameters,
                                           &ignored);
@@ -169,7 +170,7 @@ static struct lm_gradient_file *create_file(struct lm_session *session,
 static bool finish(struct measurement *measurement, struct lm_status *status) {
     const struct lm_run_text line = {
         "summary", "counted underneath MPI, all between neighbouring layers, none elsewhere"};
-    struct lm_run_traffic traffic = lm_audit_traffic(LM_PHASES, &line);
+    struct lm_run_traffic traffic = lm_audit_traffic(true, &line);
     bool good = lm_audit_check_neighbours(measurement->session, status) &&
                 lm_gradient_file_write_traffic(measurement->file, &traffic, status);
     lm_audit_clear(&traffic);

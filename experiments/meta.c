@@ -26,6 +26,7 @@ struct lm_run_meta *lm_meta_create(const struct lm_session *session) {
         .settings = lm_settings_text(session->file),
         .seed = session->settings->training.seed,
         .threads = session->threads,
+        .replicas = session->placement.n_replicas,
         .placement = lm_placement_text(&session->placement, network, placement, placement_size),
         .n_layers = network->n_layers,
         .layers = layers};

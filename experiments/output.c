@@ -29,13 +29,14 @@ static const char *const may_differ[] = {"data.path", "checkpoint", "placement",
 /* --- the table of layers for checkpoints ---------------------------------------------------
  */
 
+/* Without the arrays of this rank if it does not `take` them. */
 static struct lm_checkpoint_layer *checkpoint_layers(const struct lm_session *session,
-                                                     bool moments) {
+                                                     bool moments, bool take) {
     const struct lm_network *network = session->network;
     const struct lm_optimizer *optimizer = session->optimizer;
     struct lm_checkpoint_layer *layers = lm_allocate((size_t)network->n_layers, sizeof *layers);
     for (int l = 0; l < network->n_layers; l++) {
-        struct lm_layer *layer = lm_cortex_find(session->cortex, l);
+        struct lm_layer *layer = take ? lm_cortex_find(session->cortex, l) : NULL;
         layers[l].name = network->layers[l].name;
         layers[l].n_parameters = network->layers[l].map.parameters;
         layers[l].parameters = layer ? layer->parameters : NULL;
@@ -49,7 +50,7 @@ static struct lm_checkpoint_layer *checkpoint_layers(const struct lm_session *se
 
 bool lm_output_restore(struct lm_session *session, const char *path, long *steps,
                        struct lm_status *status) {
-    struct lm_checkpoint_layer *layers = checkpoint_layers(session, false);
+    struct lm_checkpoint_layer *layers = checkpoint_layers(session, false, true);
     struct lm_checkpoint checkpoint = {.n_layers = session->network->n_layers,
                                        .layers = layers};
     bool good = lm_checkpoint_read(path, &checkpoint, status);
@@ -126,14 +127,14 @@ static void make_records(struct lm_output *output) {
     output->owned = lm_allocate(n, sizeof *output->owned);
     for (size_t l = 0; l < n; l++) {
         output->names[l] = session->network->layers[l].name;
-        output->owned[l] = lm_cortex_find(session->cortex, (int)l) != NULL;
+        output->owned[l] =
+            lm_session_leads(session) && lm_cortex_find(session->cortex, (int)l) != NULL;
     }
-    output->plan =
-        (struct lm_records_plan){.n_layers = (int)n,
-                                 .layers = output->names,
-                                 .owned = output->owned,
-                                 .owns_output = lm_cortex_has_output(session->cortex),
-                                 .n_steps = session->steps};
+    output->plan = (struct lm_records_plan){.n_layers = (int)n,
+                                            .layers = output->names,
+                                            .owned = output->owned,
+                                            .owns_output = lm_session_leads_output(session),
+                                            .n_steps = session->steps};
     plan_errors(output);
     output->records = lm_records_create(&output->plan);
 }
@@ -159,7 +160,7 @@ static bool read_checkpoint(struct lm_output *output, const char *path,
     lm_free(settings);
     if (!good)
         return lm_fail_prefix(status, "%s: the settings differ from the checkpoint's: ", path);
-    struct lm_checkpoint_layer *layers = checkpoint_layers(session, true);
+    struct lm_checkpoint_layer *layers = checkpoint_layers(session, true, true);
     struct lm_checkpoint checkpoint = {
         .n_layers = session->network->n_layers, .layers = layers, .records = output->records};
     good = lm_checkpoint_read(path, &checkpoint, status);
@@ -242,7 +243,8 @@ bool lm_output_checkpoint(struct lm_output *output, long step, struct lm_status 
     const struct lm_session *session = output->session;
     const char *out = session->options->output;
     char *path = lm_checkpoint_path(out, step);
-    struct lm_checkpoint_layer *layers = checkpoint_layers(session, true);
+    struct lm_checkpoint_layer *layers =
+        checkpoint_layers(session, true, lm_session_leads(session));
     struct lm_checkpoint checkpoint = {lm_settings_text(session->file), step,
                                        session->network->n_layers, layers, output->records};
     bool good = lm_checkpoint_write(path, &output->peers, &checkpoint, status);
@@ -268,7 +270,7 @@ bool lm_output_finish(struct lm_output *output, struct lm_status *status) {
     const struct lm_session *session = output->session;
     char line[512];
     struct lm_run_text text = {"summary", lm_audit_text(session, line, sizeof line)};
-    struct lm_run_traffic traffic = lm_audit_traffic(LM_PHASE_EVALUATE, &text);
+    struct lm_run_traffic traffic = lm_audit_traffic(false, &text);
     bool good = lm_audit_check(session, session->steps - output->first, status) &&
                 lm_run_file_write_traffic(output->file, &traffic, status);
     lm_audit_clear(&traffic);

@@ -14,13 +14,14 @@ bool lm_session_placement(struct lm_placement *placement, const struct lm_settin
                           const struct lm_network *network, int n_ranks,
                           struct lm_status *status) {
     const struct lm_settings *settings = lm_settings_get(file);
-    if (settings->placement.n == 0)
-        return lm_placement_init(placement, network, n_ranks, NULL, status);
     int *by_hand = lm_allocate((size_t)network->n_layers, sizeof *by_hand);
-    for (int i = 0; i < network->n_layers; i++)
+    for (int i = 0; i < settings->placement.n; i++)
         by_hand[lm_network_find(network, settings->network.layers[i].name)] =
             (int)settings->placement.ranks[i];
-    bool good = lm_placement_init(placement, network, n_ranks, by_hand, status);
+    struct lm_placement_plan plan = {.n_ranks = n_ranks,
+                                     .n_replicas = (int)settings->placement.replicas,
+                                     .by_hand = settings->placement.n ? by_hand : NULL};
+    bool good = lm_placement_init(placement, network, &plan, status);
     lm_free(by_hand);
     return good;
 }
@@ -64,9 +65,9 @@ static int wanted_data(const struct lm_session *session) {
     for (int l = 0; l < network->n_layers; l++)
         for (int k = 0; k < network->layers[l].n_parents; k++)
             if (network->layers[l].parents[k] == LM_INPUT &&
-                session->placement.rank[l] == lm_comm_rank())
+                lm_placement_holds(&session->placement, lm_comm_rank(), l))
                 want |= LM_WANT_IMAGES;
-    if (session->placement.rank[network->n_layers - 1] == lm_comm_rank())
+    if (lm_placement_holds(&session->placement, lm_comm_rank(), network->n_layers - 1))
         want |= LM_WANT_LABELS;
     return want;
 }
@@ -192,13 +193,12 @@ struct lm_inference lm_session_inference(const struct lm_session *session, doubl
 void lm_session_load(struct lm_session *session, const struct lm_dataset *set,
                      const uint32_t *index, size_t n) {
     struct lm_cortex *cortex = session->cortex;
-    size_t chunk = (size_t)session->settings->training.chunk;
     lm_cortex_set_batch(cortex, n);
     int chunks = lm_cortex_chunks(cortex);
 #pragma omp parallel for schedule(static)
     for (int c = 0; c < chunks; c++) {
         size_t count = lm_cortex_count(cortex, c);
-        lm_dataset_fill(set, count, index + (size_t)c * chunk, lm_width(count),
+        lm_dataset_fill(set, count, index + lm_cortex_first(cortex, c), lm_width(count),
                         lm_cortex_input(cortex, c), lm_cortex_label(cortex, c));
     }
 }
@@ -213,6 +213,8 @@ void lm_session_exact(struct lm_session *session) {
     struct lm_inference inference = lm_session_inference(session, 1, session->batch);
     lm_traffic_open(LM_PHASE_EXACT);
     lm_cortex_infer(session->cortex, session->backprop, &inference, 1);
+    lm_traffic_close();
+    lm_traffic_open(LM_PHASE_SUM);
     lm_cortex_learn(session->cortex, session->backprop, &inference, true);
     lm_traffic_close();
 }
@@ -225,23 +227,49 @@ void lm_session_infer(struct lm_session *session, const struct lm_rule *rule,
     lm_traffic_close();
 }
 
+void lm_session_learn(struct lm_session *session, const struct lm_rule *rule,
+                      const struct lm_inference *inference) {
+    lm_traffic_open(LM_PHASE_SUM);
+    lm_cortex_learn(session->cortex, rule, inference, false);
+    lm_traffic_close();
+}
+
+/* --- records ---------------------------------------------------------------------------- */
+
+bool lm_session_leads(const struct lm_session *session) {
+    return lm_cortex_replica(session->cortex) == 0;
+}
+
+bool lm_session_leads_output(const struct lm_session *session) {
+    return lm_session_leads(session) && lm_cortex_has_output(session->cortex);
+}
+
+void lm_session_outcome(const struct lm_session *session, double *losses, int *predictions,
+                        int *labels) {
+    lm_traffic_open(LM_PHASE_RECORD);
+    lm_cortex_outcome(session->cortex, session->loss, losses, predictions, labels);
+    lm_traffic_close();
+}
+
 void lm_session_score(const struct lm_session *session, double *loss, double *accuracy) {
     *loss = *accuracy = NAN;
     if (!lm_cortex_has_output(session->cortex))
         return;
     double *losses = lm_allocate(session->batch, sizeof *losses), sum = 0;
     int *predictions = lm_allocate(session->batch, sizeof *predictions);
-    lm_cortex_outcome(session->cortex, session->loss, losses, predictions);
-    size_t n = 0, right = 0;
-    for (int c = 0; c < lm_cortex_chunks(session->cortex); c++)
-        for (size_t b = 0; b < lm_cortex_count(session->cortex, c); b++, n++) {
-            sum += losses[n];
-            right += predictions[n] == lm_cortex_label(session->cortex, c)[b];
-        }
-    *loss = sum / (double)n;
-    *accuracy = (double)right / (double)n;
+    int *labels = lm_allocate(session->batch, sizeof *labels), right = 0;
+    lm_session_outcome(session, losses, predictions, labels);
+    for (size_t i = 0; i < session->batch; i++) {
+        sum += losses[i];
+        right += predictions[i] == labels[i];
+    }
+    if (lm_session_leads(session)) {
+        *loss = sum / (double)session->batch;
+        *accuracy = (double)right / (double)session->batch;
+    }
     lm_free(losses);
     lm_free(predictions);
+    lm_free(labels);
 }
 
 /* Sum of the losses of chunk c at the output layer's last prediction. */
@@ -258,19 +286,38 @@ static double prediction_loss(const struct lm_session *session, const struct lm_
 }
 
 double lm_session_energy(const struct lm_session *session, const struct lm_layer *layer) {
-    int chunks = lm_cortex_chunks(session->cortex);
-    double *part = lm_allocate((size_t)chunks, sizeof *part), sum = 0;
+    const struct lm_cortex *cortex = session->cortex;
+    int chunks = lm_cortex_chunks(cortex), all = lm_cortex_all_chunks(cortex);
+    double *part = lm_allocate((size_t)all, sizeof *part), sum = 0;
+    int first =
+        chunks ? (int)(lm_cortex_first(cortex, 0) / (size_t)session->settings->training.chunk)
+               : 0;
 #pragma omp parallel for schedule(static)
     for (int c = 0; c < chunks; c++)
-        part[c] = layer->is_output ? prediction_loss(session, layer, c) / (double)session->batch
-                                   : lm_layer_energy(layer, c);
-    for (int c = 0; c < chunks; c++)
+        part[first + c] = layer->is_output
+                              ? prediction_loss(session, layer, c) / (double)session->batch
+                              : lm_layer_energy(layer, c);
+    lm_traffic_open(LM_PHASE_RECORD);
+    lm_cortex_gather_chunks(cortex, part, sizeof *part);
+    lm_traffic_close();
+    for (int c = 0; c < all; c++)
         sum += part[c];
     lm_free(part);
     return sum;
 }
 
+void lm_session_magnitudes(const struct lm_session *session, const struct lm_layer *layer,
+                           double *magnitude) {
+    for (int c = 0; c < lm_cortex_chunks(session->cortex); c++)
+        lm_layer_magnitudes(layer, c, magnitude + lm_cortex_first(session->cortex, c));
+    lm_traffic_open(LM_PHASE_RECORD);
+    lm_cortex_gather_inputs(session->cortex, magnitude, sizeof *magnitude);
+    lm_traffic_close();
+}
+
 void lm_session_check_finite(const struct lm_session *session, long step, const char *last) {
+    if (!lm_session_leads(session)) /* the others have the same updates */
+        return;
     for (int i = 0; i < lm_cortex_layers(session->cortex); i++) {
         const struct lm_layer *layer = lm_cortex_layer(session->cortex, i);
         if (!lm_all_finite(layer->plan->map.parameters, layer->gradient))

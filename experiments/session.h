@@ -50,19 +50,39 @@ void lm_session_load(struct lm_session *session, const struct lm_dataset *set,
 /* hat v, counted in `phase`. Neighbour. */
 void lm_session_forward(struct lm_session *session, enum lm_phase phase);
 
-/* The exact gradient of the batch after a forward pass, into layer->exact. Neighbour. */
+/* The exact gradient of the batch after a forward pass, into layer->exact. Neighbour and
+ * Replicas. */
 void lm_session_exact(struct lm_session *session);
 
-/* The gradient of a rule after a forward pass, into layer->gradient. Neighbour. */
+/* n steps of inference of a rule after a forward pass. Neighbour. */
 void lm_session_infer(struct lm_session *session, const struct lm_rule *rule,
                       const struct lm_inference *inference, long n, enum lm_phase phase);
 
-/* Mean loss and accuracy of the batch; NaN where the output layer is elsewhere. Local. */
+/* The gradient of a rule after inference, into layer->gradient. Replicas. */
+void lm_session_learn(struct lm_session *session, const struct lm_rule *rule,
+                      const struct lm_inference *inference);
+
+/* --- records: on the first replica, of the whole batch. Replicas. --- */
+
+/* Whether this rank is of the first replica, which writes files and speaks to the user; and
+ * whether it has the output layer too. Local. */
+bool lm_session_leads(const struct lm_session *session);
+bool lm_session_leads_output(const struct lm_session *session);
+
+/* lm_cortex_outcome under the loss of the session. */
+void lm_session_outcome(const struct lm_session *session, double *losses, int *predictions,
+                        int *labels);
+
+/* Mean loss and accuracy of the batch; NaN unless leads_output. */
 void lm_session_score(const struct lm_session *session, double *loss, double *accuracy);
 
 /* Energy of a layer of this rank after inference: half the squared norm of its errors, summed
- * over the batch; of the output layer the batch's mean loss at its last prediction. Local. */
+ * over the batch; of the output layer the batch's mean loss at its last prediction. */
 double lm_session_energy(const struct lm_session *session, const struct lm_layer *layer);
+
+/* Norm of the error of every input of the batch, magnitude (batch). */
+void lm_session_magnitudes(const struct lm_session *session, const struct lm_layer *layer,
+                           double *magnitude);
 
 /* End the job if a gradient of this rank is not finite, naming layer and step; `last` says
  * which checkpoint is left. */

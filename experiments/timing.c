@@ -94,7 +94,7 @@ static void train_step(struct lm_session *session, const struct lm_method *metho
     end_part(&seconds[LM_PART_FORWARD], &since);
     lm_session_infer(session, method->rule, &inference, method->n, LM_PHASE_INFERENCE);
     end_part(&seconds[LM_PART_INFER], &since);
-    lm_cortex_learn(session->cortex, method->rule, &inference, false);
+    lm_session_learn(session, method->rule, &inference);
     end_part(&seconds[LM_PART_LEARN], &since);
     lm_cortex_update(session->cortex, step + 1, settings->training.rate,
                      settings->training.momentum);

@@ -80,7 +80,7 @@ static void train_step(struct training *training, long step) {
         lm_session_exact(session);
     lm_session_infer(session, session->rule, &inference, settings->inference.steps,
                      LM_PHASE_INFERENCE);
-    lm_cortex_learn(session->cortex, session->rule, &inference, false);
+    lm_session_learn(session, session->rule, &inference);
     record_layers(training, step);
     check_finite(training, step);
     lm_cortex_update(session->cortex, step + 1, settings->training.rate,
@@ -94,24 +94,40 @@ static void train_step(struct training *training, long step) {
 /* --- errors of chosen inputs ----------------------------------------------------------------
  */
 
-static void record_outcome(struct training *training, int k, const uint32_t *index,
-                           size_t first, size_t n) {
+/* Loss, label and prediction of n inputs in the cortex, the first of which is number `first`.
+ */
+static void record_outcome(struct training *training, int k, size_t first, size_t n) {
     struct lm_session *session = training->session;
     if (!lm_cortex_has_output(session->cortex))
         return;
+    double *losses = lm_allocate(n, sizeof *losses);
     int *predictions = lm_allocate(n, sizeof *predictions);
-    lm_cortex_outcome(session->cortex, session->loss,
-                      lm_records_errors(training->records, LM_RECORD_INPUT_LOSS, k, 0) + first,
-                      predictions);
-    size_t chunk = (size_t)session->settings->training.chunk;
-    for (size_t i = 0; i < n; i++) {
-        int label = lm_cortex_label(session->cortex, (int)(i / chunk))[i % chunk];
-        lm_records_integers(training->records, LM_RECORD_INDEX, k)[first + i] = index[i];
-        lm_records_integers(training->records, LM_RECORD_LABEL, k)[first + i] = label;
-        lm_records_integers(training->records, LM_RECORD_PREDICTION, k)[first + i] =
-            predictions[i];
+    int *labels = lm_allocate(n, sizeof *labels);
+    lm_session_outcome(session, losses, predictions, labels);
+    struct lm_records *records = training->records;
+    for (size_t i = 0; lm_session_leads(session) && i < n; i++) {
+        lm_records_errors(records, LM_RECORD_INPUT_LOSS, k, 0)[first + i] = losses[i];
+        lm_records_integers(records, LM_RECORD_INDEX, k)[first + i] = (int64_t)(first + i);
+        lm_records_integers(records, LM_RECORD_LABEL, k)[first + i] = labels[i];
+        lm_records_integers(records, LM_RECORD_PREDICTION, k)[first + i] = predictions[i];
     }
+    lm_free(losses);
     lm_free(predictions);
+    lm_free(labels);
+}
+
+static void record_magnitudes(struct training *training, int k, size_t first, size_t n) {
+    struct lm_session *session = training->session;
+    double *magnitude = lm_allocate(n, sizeof *magnitude);
+    for (int i = 0; i < lm_cortex_layers(session->cortex); i++) {
+        const struct lm_layer *layer = lm_cortex_layer(session->cortex, i);
+        lm_session_magnitudes(session, layer, magnitude);
+        double *row =
+            lm_records_errors(training->records, LM_RECORD_MAGNITUDE, k, layer->index);
+        if (row)
+            memcpy(row + first, magnitude, n * sizeof *row);
+    }
+    lm_free(magnitude);
 }
 
 /* The first inputs of the split, batch by batch, each under the loss of itself alone. */
@@ -131,16 +147,8 @@ static void record_errors(struct training *training, int k) {
         lm_session_forward(session, LM_PHASE_EVALUATE);
         lm_session_infer(session, session->rule, &inference, settings->inference.steps,
                          LM_PHASE_EVALUATE);
-        for (int i = 0; i < lm_cortex_layers(session->cortex); i++) {
-            const struct lm_layer *layer = lm_cortex_layer(session->cortex, i);
-            double *row =
-                lm_records_errors(training->records, LM_RECORD_MAGNITUDE, k, layer->index) +
-                first;
-            for (int c = 0; c < lm_cortex_chunks(session->cortex); c++)
-                lm_layer_magnitudes(layer, c,
-                                    row + (size_t)c * (size_t)settings->training.chunk);
-        }
-        record_outcome(training, k, index, first, n);
+        record_magnitudes(training, k, first, n);
+        record_outcome(training, k, first, n);
     }
     lm_free(index);
 }
@@ -203,7 +211,7 @@ static bool train(struct training *training, struct lm_status *status) {
 /* Only the rank of the output layer knows the loss, so it shows the progress. */
 static struct lm_progress *make_progress(const struct training *training) {
     const struct lm_session *session = training->session;
-    if (!lm_cortex_has_output(session->cortex) || session->options->quiet)
+    if (!lm_session_leads_output(session) || session->options->quiet)
         return NULL;
     return lm_progress_create(lm_comm_on_terminal() ? LM_PROGRESS_BAR : LM_PROGRESS_LINES,
                               session->rule->name, training->first, session->steps);

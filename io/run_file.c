@@ -64,26 +64,38 @@ const char *lm_run_time(char text[LM_RUN_TIME]) {
     return text;
 }
 
+static const struct {
+    const char *path, *units, *long_name;
+} matrices[LM_MATRICES] = {
+    [LM_MATRIX_MESSAGES] = {"/traffic/messages", "1", "messages sent between layers"},
+    [LM_MATRIX_BYTES] = {"/traffic/bytes", "bytes", "bytes sent between layers"},
+    [LM_MATRIX_WITHIN_MESSAGES] = {"/traffic/within_messages", "1",
+                                   "messages sent between replicas of a layer"},
+    [LM_MATRIX_WITHIN_BYTES] = {"/traffic/within_bytes", "bytes",
+                                "bytes sent between replicas of a layer"},
+};
+
 static bool make_traffic(struct lm_store *store, int ranks, struct lm_status *status) {
-    struct lm_field scale = {.type = LM_FIELD_INT64, .rank = 1, .units = "1"};
-    scale.extent[0] = (size_t)ranks;
-    struct lm_field matrix = {.type = LM_FIELD_INT64, .rank = 2};
-    matrix.extent[0] = matrix.extent[1] = (size_t)ranks;
-    matrix.scale[0] = "/traffic/sender", matrix.scale[1] = "/traffic/receiver";
-    struct lm_field sender = scale, receiver = scale, messages = matrix, bytes = matrix;
+    struct lm_field sender = {.type = LM_FIELD_INT64, .rank = 1, .units = "1"};
+    sender.extent[0] = (size_t)ranks;
+    struct lm_field receiver = sender;
     sender.path = "/traffic/sender";
     sender.long_name = "rank that sends";
     receiver.path = "/traffic/receiver";
     receiver.long_name = "rank that receives";
-    messages.path = "/traffic/messages";
-    messages.units = "1";
-    messages.long_name = "messages sent";
-    bytes.path = "/traffic/bytes";
-    bytes.units = "bytes";
-    bytes.long_name = "bytes sent";
-    return lm_store_make_count(store, &sender, 0, status) &&
-           lm_store_make_count(store, &receiver, 0, status) &&
-           lm_store_make(store, &messages, status) && lm_store_make(store, &bytes, status);
+    if (!lm_store_make_count(store, &sender, 0, status) ||
+        !lm_store_make_count(store, &receiver, 0, status))
+        return false;
+    for (int m = 0; m < LM_MATRICES; m++) {
+        struct lm_field matrix = {.path = matrices[m].path, .type = LM_FIELD_INT64, .rank = 2};
+        matrix.extent[0] = matrix.extent[1] = (size_t)ranks;
+        matrix.scale[0] = sender.path, matrix.scale[1] = receiver.path;
+        matrix.units = matrices[m].units;
+        matrix.long_name = matrices[m].long_name;
+        if (!lm_store_make(store, &matrix, status))
+            return false;
+    }
+    return true;
 }
 
 bool lm_run_describe(struct lm_store *store, int ranks, const struct lm_run_meta *meta,
@@ -99,6 +111,7 @@ bool lm_run_describe(struct lm_store *store, int ranks, const struct lm_run_meta
            lm_store_set_unsigned(store, "/", "seed", meta->seed, status) &&
            lm_store_set_integer(store, "/", "ranks", ranks, status) &&
            lm_store_set_integer(store, "/", "threads", meta->threads, status) &&
+           lm_store_set_integer(store, "/", "replicas", meta->replicas, status) &&
            lm_store_set_text(store, "/", "placement", meta->placement, status) &&
            describe_build(store, status) &&
            lm_store_set_integer(store, "/", "complete", 0, status) &&
@@ -122,17 +135,17 @@ bool lm_run_write_traffic(struct lm_store *store, const struct lm_peers *peers,
                           const struct lm_run_traffic *traffic, struct lm_status *status) {
     struct lm_slab row = {.type = LM_FIELD_INT64, .offset = {(size_t)peers->rank, 0}};
     row.count[0] = 1, row.count[1] = (size_t)peers->size;
-    struct lm_slab messages = row, bytes = row;
-    messages.path = "/traffic/messages";
-    bytes.path = "/traffic/bytes";
     for (int i = 0; i < traffic->n_texts; i++)
         if (!lm_store_set_text(store, "/traffic", traffic->texts[i].name,
                                traffic->texts[i].text, status))
             return false;
     /* What a rank fails to write is told to all by the flush. */
     struct lm_status mine;
-    if (lm_store_write(store, &messages, traffic->messages, &mine))
-        lm_store_write(store, &bytes, traffic->bytes, &mine);
+    for (int m = 0; m < LM_MATRICES; m++) {
+        row.path = matrices[m].path;
+        if (!lm_store_write(store, &row, traffic->row[m], &mine))
+            break;
+    }
     return lm_store_flush(store, status);
 }
 

@@ -1,14 +1,15 @@
 /* Run file: the output of one run, which describes itself: opens in h5py, xarray, MATLAB.
  *
  *     /             format, format_version, created, command, settings (YAML), seed, ranks,
- *                   threads, placement, real, lamina_version, git_revision, flags,
+ *                   threads, replicas, placement, real, lamina_version, git_revision, flags,
  *                   mpi_version, hdf5_version, openblas_version, complete, steps_done,
  *                   seconds
  *     /layer        names of the layers: the scale of every dimension `layer`
  *     /layers/NAME  units, shape, map, parameters, rank
  *     /training     curves of (step) and (layer, step)         see records.h
  *     /errors/STEP  records of single inputs after STEP steps  see records.h
- *     /traffic      messages, bytes (sender, receiver)
+ *     /traffic      messages, bytes (sender, receiver) between layers; within_messages,
+ *                   within_bytes, likewise, between replicas of a layer
  *
  * It is made at PATH.partial and takes its place at PATH in the end (store.h). */
 #ifndef LAMINA_RUN_FILE_H
@@ -22,7 +23,7 @@ struct lm_run_layer {
     size_t units;
     const char *shape, *map; /* lm_shape_text, lm_plan_map_text */
     size_t parameters;
-    int rank;
+    int rank; /* of the first replica */
 };
 
 /* What a run says of itself; the same on all ranks. Nothing is owned; all must be valid
@@ -32,6 +33,7 @@ struct lm_run_meta {
     const char *settings; /* lm_settings_text */
     uint64_t seed;
     int threads;           /* of each rank */
+    int replicas;          /* of the network, on ranks / replicas ranks each */
     const char *placement; /* "V1:0 V2:1" */
     int n_layers;
     const struct lm_run_layer *layers;
@@ -42,10 +44,19 @@ struct lm_run_text {
     const char *name, *text;
 };
 
-/* What this rank sent to each rank, messages[ranks] and bytes[ranks], and n_texts attributes
- * of /traffic, the same on all ranks. */
+/* The matrices of /traffic. */
+enum lm_run_matrix {
+    LM_MATRIX_MESSAGES, /* between layers */
+    LM_MATRIX_BYTES,
+    LM_MATRIX_WITHIN_MESSAGES, /* between replicas of a layer */
+    LM_MATRIX_WITHIN_BYTES,
+    LM_MATRICES
+};
+
+/* What this rank sent to each rank, row[...][ranks], and n_texts attributes of /traffic, the
+ * same on all ranks. */
 struct lm_run_traffic {
-    const int64_t *messages, *bytes;
+    int64_t *row[LM_MATRICES];
     int n_texts;
     const struct lm_run_text *texts;
 };

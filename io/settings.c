@@ -50,7 +50,9 @@ static const char defaults[] = "data:\n"
                                "  step: [0.1]\n"
                                "  steps: 100\n"
                                "  updates: false\n"
-                               "placement: []\n";
+                               "placement:\n"
+                               "  replicas: 1\n"
+                               "  ranks: []\n";
 
 struct lm_settings_file {
     char *name;
@@ -155,6 +157,7 @@ static bool check_wholes(const struct lm_settings_file *file, struct lm_status *
         {"checkpoint.every", OF(checkpoint.every), 0},
         {"checkpoint.keep", OF(checkpoint.keep), 0},
         {"gradients.steps", OF(gradients.steps), 1},
+        {"placement.replicas", OF(placement.replicas), 1},
     };
     for (size_t i = 0; i < sizeof wholes / sizeof *wholes; i++) {
         long value;
@@ -317,9 +320,9 @@ static bool check_network(const struct lm_settings_file *file, struct lm_status 
 static bool check_placement(const struct lm_settings_file *file, struct lm_status *status) {
     const struct lm_settings *s = file->settings;
     for (int i = 0; i < s->placement.n; i++) {
-        char key[32];
+        char key[48];
         long rank = s->placement.ranks[i];
-        snprintf(key, sizeof key, "placement[%d]", i);
+        snprintf(key, sizeof key, "placement.ranks[%d]", i);
         if (rank < 0 || rank > MAX_WHOLE) {
             lm_fail(status, LM_CONFIG, "%ld: the rank of a layer, from 0 on, is expected",
                     rank);
@@ -330,7 +333,7 @@ static bool check_placement(const struct lm_settings_file *file, struct lm_statu
         return true;
     lm_fail(status, LM_CONFIG, "%d ranks: one for each of the %d layers is expected",
             s->placement.n, s->network.n_layers);
-    return lm_settings_blame(file, "placement", status);
+    return lm_settings_blame(file, "placement.ranks", status);
 }
 
 /* --- reading --- */

@@ -59,9 +59,10 @@ struct lm_settings {
         bool updates;       /* record every parameter update itself at the last sweep */
     } gradients;            /* used by `lamina gradients` only */
     struct {
+        long replicas;     /* of the network, each with its share of every batch, at least 1 */
         int n;             /* 0: placed automatically */
-        const long *ranks; /* rank of each layer in the order of the file */
-    } placement;           /* `placement: [0, 0, 1]` */
+        const long *ranks; /* rank within a replica of each layer in the order of the file */
+    } placement;           /* `placement: {replicas: 2, ranks: [0, 0, 1]}` */
 };
 
 /* Read, merge and check settings. `set` holds n_set texts "a.b=c". Everything that

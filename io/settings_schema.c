@@ -90,19 +90,21 @@ static const cyaml_schema_field_t gradients_fields[] = {
     CYAML_FIELD_SEQUENCE_COUNT("step", CYAML_FLAG_POINTER, struct lm_settings, gradients.step,
                                gradients.n_step, &any_number, 1, LM_YAML_MAX_ENTRIES),
     WHOLE("steps", gradients.steps), FLAG("updates", gradients.updates), CYAML_FIELD_END};
-
-static const cyaml_schema_field_t sections[] = {
-    SECTION("data", data_fields),
-    SECTION("network", network_fields),
-    SECTION("inference", inference_fields),
-    SECTION("training", training_fields),
-    SECTION("record", record_fields),
-    SECTION("checkpoint", checkpoint_fields),
-    SECTION("gradients", gradients_fields),
-    CYAML_FIELD_SEQUENCE_COUNT("placement", CYAML_FLAG_POINTER, struct lm_settings,
-                               placement.ranks, placement.n, &any_whole, 0,
-                               LM_YAML_MAX_ENTRIES),
+static const cyaml_schema_field_t placement_fields[] = {
+    WHOLE("replicas", placement.replicas),
+    CYAML_FIELD_SEQUENCE_COUNT("ranks", CYAML_FLAG_POINTER, struct lm_settings, placement.ranks,
+                               placement.n, &any_whole, 0, LM_YAML_MAX_ENTRIES),
     CYAML_FIELD_END};
+
+static const cyaml_schema_field_t sections[] = {SECTION("data", data_fields),
+                                                SECTION("network", network_fields),
+                                                SECTION("inference", inference_fields),
+                                                SECTION("training", training_fields),
+                                                SECTION("record", record_fields),
+                                                SECTION("checkpoint", checkpoint_fields),
+                                                SECTION("gradients", gradients_fields),
+                                                SECTION("placement", placement_fields),
+                                                CYAML_FIELD_END};
 static const cyaml_schema_value_t schema = {
     CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct lm_settings, sections)};
 

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static MPI_Comm links, files, agreement, node;
+static MPI_Comm links, replicas, files, agreement, node;
 static int rank, size, node_ranks, node_rank, thread_level;
 static char who[32];
 
@@ -43,6 +43,7 @@ void lm_comm_start(void) {
         snprintf(who, sizeof who, "rank %d", rank);
     lm_abort_hook(abort_all, size > 1 ? who : NULL);
     links = duplicate(MPI_COMM_WORLD);
+    replicas = duplicate(MPI_COMM_WORLD);
     files = duplicate(MPI_COMM_WORLD);
     agreement = duplicate(MPI_COMM_WORLD);
     LM_MPI(MPI_Comm_split_type(agreement, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node));
@@ -52,6 +53,7 @@ void lm_comm_start(void) {
 
 void lm_comm_finish(void) {
     LM_MPI(MPI_Comm_free(&links));
+    LM_MPI(MPI_Comm_free(&replicas));
     LM_MPI(MPI_Comm_free(&files));
     LM_MPI(MPI_Comm_free(&agreement));
     LM_MPI(MPI_Comm_free(&node));
@@ -97,6 +99,10 @@ MPI_Comm lm_comm_links(void) {
 
 MPI_Comm lm_comm_agreement(void) {
     return agreement;
+}
+
+MPI_Comm lm_comm_replicas(void) {
+    return replicas;
 }
 
 bool lm_comm_agree(bool good, struct lm_status *status) {

@@ -1,8 +1,10 @@
 #include "cortex.h"
 
 #include "comm.h"
+#include "learning.h"
 #include "memory.h"
 #include "node.h"
+#include "replicas.h"
 
 #include <omp.h>
 #include <string.h>
@@ -12,10 +14,13 @@ struct lm_cortex {
     struct lm_nodes nodes;
     bool has_input, has_output;
     size_t input_units;
-    real *input;                /* (chunks, input units, width) */
-    size_t n;                   /* inputs of the batch */
-    long steps;                 /* of inference since begin */
-    int n_chunks;               /* of the batch */
+    real *input;         /* (chunks, input units, width) */
+    size_t n;            /* inputs of the batch */
+    int n_all;           /* chunks of the batch */
+    int first, n_chunks; /* of them, those of this replica */
+    long steps;          /* of inference since begin */
+    struct lm_replicas *replicas;
+    struct lm_learning *learning;
     struct lm_scratch *scratch; /* (threads) */
 };
 
@@ -34,10 +39,11 @@ static void make_nodes(struct lm_cortex *cortex) {
     int n_layers = plan->network->n_layers;
     nodes->node = lm_allocate((size_t)n_layers, sizeof *nodes->node);
     for (int l = 0; l < n_layers; l++) {
-        if (plan->placement->rank[l] != plan->rank)
+        if (!lm_placement_holds(plan->placement, plan->rank, l))
             continue;
-        struct lm_layer *layer = lm_layer_create(plan->network, l, plan->optimizer, plan->exact,
-                                                 plan->batch, plan->chunk);
+        struct lm_layer *layer =
+            lm_layer_create(plan->network, l, plan->optimizer, plan->exact,
+                            (size_t)nodes->n_chunks * plan->chunk, plan->chunk);
         nodes->node[nodes->n++].layer = layer;
         cortex->has_output = cortex->has_output || layer->is_output;
         for (int k = 0; k < layer->plan->n_parents; k++)
@@ -59,7 +65,9 @@ static void make_scratch(struct lm_cortex *cortex) {
 
 struct lm_cortex *lm_cortex_create(const struct lm_cortex_plan *plan) {
     struct lm_cortex *cortex = lm_allocate(1, sizeof *cortex);
-    size_t chunks = (plan->batch + plan->chunk - 1) / plan->chunk;
+    size_t all = (plan->batch + plan->chunk - 1) / plan->chunk;
+    size_t replicas = (size_t)plan->placement->n_replicas;
+    size_t chunks = (all + replicas - 1) / replicas; /* of one replica at most */
     cortex->plan = *plan;
     cortex->nodes = (struct lm_nodes){
         .network = plan->network,
@@ -75,6 +83,8 @@ struct lm_cortex *lm_cortex_create(const struct lm_cortex_plan *plan) {
     if (cortex->nodes.has_links && !lm_comm_is_threaded())
         cortex->plan.threads = 1;
     make_scratch(cortex);
+    cortex->replicas = lm_replicas_create(plan->placement, plan->rank, cortex->nodes.n);
+    cortex->learning = lm_learning_create((int)chunks, cortex->plan.threads);
     return cortex;
 }
 
@@ -84,6 +94,8 @@ void lm_cortex_destroy(struct lm_cortex *cortex) {
     for (int t = 0; t < cortex->plan.threads; t++)
         lm_scratch_clear(&cortex->scratch[t]);
     lm_nodes_clear(&cortex->nodes);
+    lm_replicas_destroy(cortex->replicas);
+    lm_learning_destroy(cortex->learning);
     lm_free(cortex->scratch);
     lm_free(cortex->input);
     lm_free(cortex);
@@ -101,6 +113,10 @@ struct lm_layer *lm_cortex_find(const struct lm_cortex *cortex, int index) {
     return lm_nodes_find(&cortex->nodes, index);
 }
 
+int lm_cortex_replica(const struct lm_cortex *cortex) {
+    return lm_replicas_index(cortex->replicas);
+}
+
 bool lm_cortex_has_input(const struct lm_cortex *cortex) {
     return cortex->has_input;
 }
@@ -114,7 +130,10 @@ bool lm_cortex_has_output(const struct lm_cortex *cortex) {
 void lm_cortex_set_batch(struct lm_cortex *cortex, size_t n) {
     LM_ASSERT(n >= 1 && n <= cortex->plan.batch);
     cortex->n = n;
-    cortex->n_chunks = (int)((n + cortex->plan.chunk - 1) / cortex->plan.chunk);
+    cortex->n_all = (int)((n + cortex->plan.chunk - 1) / cortex->plan.chunk);
+    struct lm_span share = lm_replicas_share(cortex->replicas, cortex->n_all);
+    cortex->first = share.first;
+    cortex->n_chunks = share.end - share.first;
     for (int c = 0; c < cortex->n_chunks; c++) {
         for (int i = 0; i < cortex->nodes.n; i++)
             lm_layer_set_count(cortex->nodes.node[i].layer, c, lm_cortex_count(cortex, c));
@@ -126,8 +145,12 @@ int lm_cortex_chunks(const struct lm_cortex *cortex) {
     return cortex->n_chunks;
 }
 
+size_t lm_cortex_first(const struct lm_cortex *cortex, int c) {
+    return (size_t)(cortex->first + c) * cortex->plan.chunk;
+}
+
 size_t lm_cortex_count(const struct lm_cortex *cortex, int c) {
-    size_t first = (size_t)c * cortex->plan.chunk, left = cortex->n - first;
+    size_t left = cortex->n - lm_cortex_first(cortex, c);
     return left < cortex->plan.chunk ? left : cortex->plan.chunk;
 }
 
@@ -303,25 +326,23 @@ void lm_cortex_infer(struct lm_cortex *cortex, const struct lm_rule *rule,
 
 /* --- learning ------------------------------------------------------------------------ */
 
-/* Lanes of a layer, not chunks, are what threads may share out: a lane's order is fixed. */
-static void learn_layer(struct lm_cortex *cortex, struct lm_layer *layer,
-                        const struct job *job) {
-    lm_layer_clear_lanes(layer);
-#pragma omp parallel for schedule(dynamic) num_threads(cortex->plan.threads)
-    for (int lane = 0; lane < layer->n_lanes; lane++)
-        for (int c = lane; c < cortex->n_chunks; c += layer->n_lanes)
-            job->rule->learn(job->inference, layer, c, &cortex->scratch[omp_get_thread_num()],
-                             lm_layer_lane(layer, c));
-}
-
 void lm_cortex_learn(struct lm_cortex *cortex, const struct lm_rule *rule,
                      const struct lm_inference *inference, bool exact) {
-    const struct job job = {.rule = rule, .inference = inference};
+    struct lm_replicas *replicas = cortex->replicas;
+    struct lm_span nodes[LM_MAX_NODES];
+    real *values[LM_MAX_NODES];
     for (int i = 0; i < cortex->nodes.n; i++) {
         struct lm_layer *layer = cortex->nodes.node[i].layer;
-        learn_layer(cortex, layer, &job);
-        lm_layer_sum_lanes(layer, exact ? layer->exact : layer->gradient);
+        int n = lm_replicas_nodes(replicas, i, cortex->n_all, layer->plan->map.parameters,
+                                  exact ? layer->exact : layer->gradient, nodes, values);
+        lm_learning_run(cortex->learning, rule, inference, layer, cortex->first, n, nodes,
+                        values, cortex->scratch);
+        lm_replicas_sum_begin(replicas, i);
     }
+    for (int i = 0; i < cortex->nodes.n; i++)
+        lm_replicas_sum_reduce(replicas, i);
+    for (int i = 0; i < cortex->nodes.n; i++)
+        lm_replicas_sum_end(replicas, i);
 }
 
 void lm_cortex_update(struct lm_cortex *cortex, long t, double rate, double momentum) {
@@ -329,20 +350,42 @@ void lm_cortex_update(struct lm_cortex *cortex, long t, double rate, double mome
         lm_layer_update(cortex->nodes.node[i].layer, cortex->plan.optimizer, t, rate, momentum);
 }
 
+/* --- records ------------------------------------------------------------------------- */
+
 void lm_cortex_outcome(const struct lm_cortex *cortex, const struct lm_loss *loss,
-                       double *losses, int *predictions) {
+                       double *losses, int *predictions, int *labels) {
     const struct lm_layer *output = cortex->nodes.node[cortex->nodes.n - 1].layer;
     LM_ASSERT(output->is_output);
     for (int c = 0; c < cortex->n_chunks; c++) {
         const struct lm_layer_chunk *chunk = &output->chunks[c];
-        size_t first = (size_t)c * cortex->plan.chunk;
+        size_t first = lm_cortex_first(cortex, c);
         if (losses)
             loss->value(output->plan->units, chunk->width, chunk->count, chunk->forward,
                         chunk->label, losses + first);
         if (predictions)
             lm_loss_predict(output->plan->units, chunk->width, chunk->count, chunk->forward,
                             predictions + first);
+        if (labels)
+            memcpy(labels + first, chunk->label, chunk->count * sizeof *labels);
     }
+    if (losses)
+        lm_cortex_gather_inputs(cortex, losses, sizeof *losses);
+    if (predictions)
+        lm_cortex_gather_inputs(cortex, predictions, sizeof *predictions);
+    if (labels)
+        lm_cortex_gather_inputs(cortex, labels, sizeof *labels);
+}
+
+void lm_cortex_gather_inputs(const struct lm_cortex *cortex, void *values, size_t size) {
+    lm_replicas_gather(cortex->replicas, values, size, cortex->n, cortex->plan.chunk);
+}
+
+void lm_cortex_gather_chunks(const struct lm_cortex *cortex, void *values, size_t size) {
+    lm_replicas_gather(cortex->replicas, values, size, (size_t)cortex->n_all, 1);
+}
+
+int lm_cortex_all_chunks(const struct lm_cortex *cortex) {
+    return cortex->n_all;
 }
 
 /* --- what the audit expects ------------------------------------------------------------ */
@@ -356,12 +399,26 @@ static int64_t count_links(const struct lm_cortex *cortex, int to, bool up) {
                               up ? to : plan->rank);
 }
 
+static int share_of(const struct lm_cortex *cortex, int chunks) {
+    struct lm_span share = lm_replicas_share(cortex->replicas, chunks);
+    return share.end - share.first;
+}
+
 int64_t lm_cortex_forward_messages(const struct lm_cortex *cortex, int to, int chunks) {
-    return chunks * count_links(cortex, to, true);
+    return share_of(cortex, chunks) * count_links(cortex, to, true);
 }
 
 int64_t lm_cortex_inference_messages(const struct lm_cortex *cortex, const struct lm_rule *rule,
                                      long n, int to, int chunks) {
     int64_t up = rule->values_travel ? count_links(cortex, to, true) : 0;
-    return chunks * (rule->sweeps ? 1 : n) * (count_links(cortex, to, false) + up);
+    return share_of(cortex, chunks) * (rule->sweeps ? 1 : n) *
+           (count_links(cortex, to, false) + up);
+}
+
+int64_t lm_cortex_sum_messages(const struct lm_cortex *cortex, int to, int chunks) {
+    int64_t sum = 0;
+    for (int i = 0; i < cortex->nodes.n; i++)
+        sum += lm_replicas_messages(cortex->replicas, to, chunks,
+                                    cortex->nodes.node[i].layer->plan->map.parameters);
+    return sum;
 }

@@ -2,17 +2,20 @@
  *
  *   forward   hat v travels up
  *   infer     n steps of a rule: errors, feedback down; values up (rule.h)
- *   learn     parameter gradients, without a message
+ *   learn     parameter gradients; replicas of a layer sum theirs, else without a message
  *   update    one optimizer step, without a message
  *
- * A batch lies in chunks (tensor.h). Threads work on different chunks, and each exchanges
- * the messages of its own chunks, so that one chunk computes while another's messages
- * travel. On one rank a chunk goes through all steps while it stays in cache. Neither the
- * ranks nor the threads change a bit of any result: each chunk sees the same operations in
- * the same order, and sums over chunks have a fixed order (layer.h, lanes).
+ * Each replica of the network (placement.h) has its share of the chunks of a batch (span.h):
+ * all chunks here are those of this rank's replica. A batch lies in chunks (tensor.h). Threads
+ * work on different chunks, and each exchanges the messages of its own chunks, so that one
+ * chunk computes while another's messages travel. On one rank a chunk goes through all steps
+ * while it stays in cache. Neither ranks nor replicas nor threads change a bit of any result:
+ * each chunk sees the same operations in the same order, and sums over chunks have a fixed
+ * order (span.h).
  *
  * All functions are called by all ranks in the same order with the same arguments; they
- * exchange messages with the ranks of neighbouring layers only. */
+ * exchange messages with the ranks of neighbouring layers (Neighbour) or of replicas of the
+ * same layers (Replicas) only. */
 #ifndef LAMINA_CORTEX_H
 #define LAMINA_CORTEX_H
 
@@ -44,15 +47,19 @@ struct lm_layer *lm_cortex_layer(const struct lm_cortex *cortex, int i);
 /* The layer of this rank that is layer `index` of the network, or NULL. */
 struct lm_layer *lm_cortex_find(const struct lm_cortex *cortex, int index);
 
+/* The replica of this rank, from 0; the first speaks for all in files and on the terminal. */
+int lm_cortex_replica(const struct lm_cortex *cortex);
+
 /* Whether this rank reads the images, and whether it reads the labels. */
 bool lm_cortex_has_input(const struct lm_cortex *cortex);
 bool lm_cortex_has_output(const struct lm_cortex *cortex);
 
-/* The next batch has n inputs. Then fill, for each chunk c < lm_cortex_chunks, count inputs:
- * lm_cortex_input (input units, width), NULL unless has_input, and lm_cortex_label (count),
- * NULL unless has_output. Local. */
+/* The next batch has n inputs. Then fill, for each chunk c < lm_cortex_chunks (perhaps none),
+ * count inputs of the batch from lm_cortex_first on: lm_cortex_input (input units, width), NULL
+ * unless has_input, and lm_cortex_label (count), NULL unless has_output. Local. */
 void lm_cortex_set_batch(struct lm_cortex *cortex, size_t n);
 int lm_cortex_chunks(const struct lm_cortex *cortex);
+size_t lm_cortex_first(const struct lm_cortex *cortex, int c);
 size_t lm_cortex_count(const struct lm_cortex *cortex, int c);
 real *lm_cortex_input(const struct lm_cortex *cortex, int c);
 int *lm_cortex_label(const struct lm_cortex *cortex, int c);
@@ -68,22 +75,33 @@ void lm_cortex_begin(struct lm_cortex *cortex, const struct lm_rule *rule);
 void lm_cortex_infer(struct lm_cortex *cortex, const struct lm_rule *rule,
                      const struct lm_inference *inference, long n);
 
-/* gradient of every layer (exact, if asked for, into layer->exact). Local. */
+/* gradient of every layer (exact, if asked for, into layer->exact), of the whole batch.
+ * Replicas. */
 void lm_cortex_learn(struct lm_cortex *cortex, const struct lm_rule *rule,
                      const struct lm_inference *inference, bool exact);
 
 /* Optimizer step number t = 1, 2, ... of every layer. Local. */
 void lm_cortex_update(struct lm_cortex *cortex, long t, double rate, double momentum);
 
-/* What the output layer says of the batch, from hat v, in the order of the inputs, each
- * (batch) and possibly NULL; only where has_output. Local. */
+/* What the output layer says of the batch, from hat v, and the labels, in the order of the
+ * inputs, each (batch) and possibly NULL; only where has_output. The first replica has that of
+ * all, the others that of their own inputs. Replicas. */
 void lm_cortex_outcome(const struct lm_cortex *cortex, const struct lm_loss *loss,
-                       double *losses, int *predictions);
+                       double *losses, int *predictions, int *labels);
 
-/* Messages that this rank must have sent to rank `to` for one batch of `chunks` chunks: per
- * forward pass, and per inference of n steps of a rule. What the audit is held against. */
+/* What each replica has filled in for its own inputs of the batch, values (batch) elements of
+ * `size` bytes, or for its chunks, in order, values (chunks of the batch): to the first
+ * replica. lm_cortex_all_chunks says how many chunks the batch has. Replicas. */
+void lm_cortex_gather_inputs(const struct lm_cortex *cortex, void *values, size_t size);
+void lm_cortex_gather_chunks(const struct lm_cortex *cortex, void *values, size_t size);
+int lm_cortex_all_chunks(const struct lm_cortex *cortex);
+
+/* Messages that this rank must have sent to rank `to` for one batch of `chunks` chunks in all
+ * replicas: per forward pass, per inference of n steps of a rule, and per learning. What the
+ * audit is held against. */
 int64_t lm_cortex_forward_messages(const struct lm_cortex *cortex, int to, int chunks);
 int64_t lm_cortex_inference_messages(const struct lm_cortex *cortex, const struct lm_rule *rule,
                                      long n, int to, int chunks);
+int64_t lm_cortex_sum_messages(const struct lm_cortex *cortex, int to, int chunks);
 
 #endif

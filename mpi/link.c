@@ -5,12 +5,6 @@
 
 #include <limits.h>
 
-#ifdef LAMINA_DOUBLE
-#define REAL_TYPE MPI_DOUBLE
-#else
-#define REAL_TYPE MPI_FLOAT
-#endif
-
 struct lm_link {
     int peer;
     int send_tag, receive_tag; /* of chunk 0 */
@@ -55,7 +49,7 @@ void lm_link_destroy(struct lm_link *link) {
 
 void lm_link_send_begin(struct lm_link *link, int c, const real *data, size_t n) {
     LM_ASSERT(link->chunks[c].send == MPI_REQUEST_NULL);
-    LM_MPI(MPI_Isend(data, (int)n, REAL_TYPE, link->peer, link->send_tag + c, lm_comm_links(),
+    LM_MPI(MPI_Isend(data, (int)n, LM_MPI_REAL, link->peer, link->send_tag + c, lm_comm_links(),
                      &link->chunks[c].send));
 }
 
@@ -66,7 +60,7 @@ void lm_link_send_end(struct lm_link *link, int c) {
 void lm_link_receive_begin(struct lm_link *link, int c, real *buffer, size_t n) {
     LM_ASSERT(link->chunks[c].receive == MPI_REQUEST_NULL);
     link->chunks[c].expected = (int)n;
-    LM_MPI(MPI_Irecv(buffer, (int)n, REAL_TYPE, link->peer, link->receive_tag + c,
+    LM_MPI(MPI_Irecv(buffer, (int)n, LM_MPI_REAL, link->peer, link->receive_tag + c,
                      lm_comm_links(), &link->chunks[c].receive));
 }
 
@@ -76,6 +70,6 @@ void lm_link_receive_end(struct lm_link *link, int c) {
     MPI_Status status;
     int n;
     LM_MPI(MPI_Wait(&link->chunks[c].receive, &status));
-    LM_MPI(MPI_Get_count(&status, REAL_TYPE, &n));
+    LM_MPI(MPI_Get_count(&status, LM_MPI_REAL, &n));
     LM_ASSERT(n == link->chunks[c].expected);
 }

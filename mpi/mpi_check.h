@@ -9,8 +9,16 @@
 
 void lm_mpi_check(int result, const char *call, const char *file, int line);
 
-/* The communicators of comm.c: one for links, one for agreement; never each other's. */
+#ifdef LAMINA_DOUBLE
+#define LM_MPI_REAL MPI_DOUBLE
+#else
+#define LM_MPI_REAL MPI_FLOAT
+#endif
+
+/* The communicators of comm.c, all ranks in their order: for links between layers, for replicas
+ * of the same layers, and for agreement; never each other's. */
 MPI_Comm lm_comm_links(void);
+MPI_Comm lm_comm_replicas(void);
 MPI_Comm lm_comm_agreement(void);
 
 #endif

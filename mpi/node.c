@@ -14,7 +14,9 @@ struct lm_layer *lm_nodes_find(const struct lm_nodes *nodes, int index) {
 static void init_port(struct lm_nodes *nodes, struct lm_port *port, int edge, bool is_parent) {
     const struct lm_network *network = nodes->network;
     const struct lm_edge *e = &network->edges[edge];
-    int other = is_parent ? e->child : e->parent, peer = nodes->placement->rank[other];
+    int other = is_parent ? e->child : e->parent;
+    int first = nodes->rank - nodes->rank % nodes->placement->n_ranks; /* of our replica */
+    int peer = first + nodes->placement->rank[other];
     port->units = network->layers[e->parent].units;
     port->block = lm_product(port->units, nodes->width);
     port->other = lm_nodes_find(nodes, other);

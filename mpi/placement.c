@@ -32,7 +32,8 @@ static bool place_by_hand(struct lm_placement *placement, const struct lm_networ
 
 /* best[r][l]: smallest possible largest cost of a block when layers 0..l lie on ranks
  * 0..r; first[r][l]: where the last of these blocks begins. */
-static void place_by_cost(struct lm_placement *placement, const struct lm_network *network) {
+static void place_by_cost(struct lm_placement *placement, const struct lm_network *network,
+                          const double *costs) {
     int n = network->n_layers, ranks = placement->n_ranks;
     double *best = lm_allocate((size_t)(ranks * n), sizeof *best);
     int *first = lm_allocate((size_t)(ranks * n), sizeof *first);
@@ -41,7 +42,7 @@ static void place_by_cost(struct lm_placement *placement, const struct lm_networ
             double block = 0;
             best[r * n + l] = INFINITY;
             for (int f = l; f >= 0; f--) {
-                block += network->layers[f].flops;
+                block += costs ? costs[f] : network->layers[f].flops;
                 double below = r == 0 ? (f == 0 ? 0 : INFINITY)
                                       : (f == 0 ? INFINITY : best[(r - 1) * n + f - 1]);
                 double cost = fmax(block, below);
@@ -61,24 +62,38 @@ static void place_by_cost(struct lm_placement *placement, const struct lm_networ
     lm_free(first);
 }
 
-bool lm_placement_init(struct lm_placement *placement, const struct lm_network *network,
-                       int n_ranks, const int *by_hand, struct lm_status *status) {
-    *placement = (struct lm_placement){.n_ranks = n_ranks, .n_layers = network->n_layers};
-    if (n_ranks > network->n_layers)
+static bool check_ranks(const struct lm_network *network, int n_ranks, int n_replicas,
+                        struct lm_status *status) {
+    if (n_ranks < 1)
+        return lm_fail(status, LM_USAGE, "%d ranks: at least 1 is expected", n_ranks);
+    if (n_ranks % n_replicas != 0)
+        return lm_fail(status, LM_USAGE,
+                       "%d ranks are no whole number for each of %d replicas of the network",
+                       n_ranks, n_replicas);
+    if (n_ranks / n_replicas > network->n_layers)
         return lm_fail(
             status, LM_USAGE,
             "%d ranks are too many: the network has %d layers and can use at most %d "
-            "ranks, one layer each",
-            n_ranks, network->n_layers, network->n_layers);
-    if (n_ranks < 1)
-        return lm_fail(status, LM_USAGE, "%d ranks: at least 1 is expected", n_ranks);
+            "ranks, one layer each; more need more replicas (placement.replicas)",
+            n_ranks, network->n_layers, n_replicas * network->n_layers);
+    return true;
+}
+
+bool lm_placement_init(struct lm_placement *placement, const struct lm_network *network,
+                       const struct lm_placement_plan *plan, struct lm_status *status) {
+    int n_replicas = plan->n_replicas > 0 ? plan->n_replicas : 1;
+    *placement = (struct lm_placement){
+        .n_replicas = n_replicas, .n_ranks = 1, .n_layers = network->n_layers};
+    if (!check_ranks(network, plan->n_ranks, n_replicas, status))
+        return false;
+    placement->n_ranks = plan->n_ranks / n_replicas;
     placement->rank = lm_allocate((size_t)network->n_layers, sizeof *placement->rank);
-    if (by_hand && !place_by_hand(placement, network, by_hand, status)) {
+    if (plan->by_hand && !place_by_hand(placement, network, plan->by_hand, status)) {
         lm_placement_clear(placement);
         return false;
     }
-    if (!by_hand)
-        place_by_cost(placement, network);
+    if (!plan->by_hand)
+        place_by_cost(placement, network, plan->cost);
     return true;
 }
 
@@ -96,11 +111,21 @@ const char *lm_placement_text(const struct lm_placement *placement,
     return text;
 }
 
+bool lm_placement_holds(const struct lm_placement *placement, int rank, int layer) {
+    return placement->rank[layer] == rank % placement->n_ranks;
+}
+
+bool lm_placement_are_replicas(const struct lm_placement *placement, int a, int b) {
+    return a != b && a % placement->n_ranks == b % placement->n_ranks;
+}
+
 int lm_placement_edges(const struct lm_placement *placement, const struct lm_network *network,
                        int from, int to) {
     int n = 0;
+    if (from / placement->n_ranks != to / placement->n_ranks)
+        return 0;
     for (int e = 0; e < network->n_edges; e++)
-        n += placement->rank[network->edges[e].parent] == from &&
-             placement->rank[network->edges[e].child] == to;
+        n += lm_placement_holds(placement, from, network->edges[e].parent) &&
+             lm_placement_holds(placement, to, network->edges[e].child);
     return n;
 }

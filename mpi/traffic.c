@@ -50,7 +50,7 @@ void lm_traffic_reset(void) {
 
 /* The rank in the job of rank `to` of a communicator; MPI_UNDEFINED if it has none. */
 static int rank_in_job(int to, MPI_Comm comm) {
-    if (comm == lm_comm_links()) /* has all ranks in their order */
+    if (comm == lm_comm_links() || comm == lm_comm_replicas())
         return to;
     MPI_Group group, world;
     int rank = MPI_UNDEFINED;

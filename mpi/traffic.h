@@ -16,6 +16,8 @@ enum lm_phase {
     LM_PHASE_INFERENCE, /* values and feedback of the rule that trains */
     LM_PHASE_EXACT,     /* exact errors for comparison, when gradients are recorded */
     LM_PHASE_EVALUATE,  /* test batches and recorded inputs, outside training steps */
+    LM_PHASE_SUM,       /* parameter updates, between replicas of a layer */
+    LM_PHASE_RECORD,    /* what is recorded, from replicas of a layer to the first */
     LM_PHASES
 };
 

@@ -6,16 +6,6 @@
 #include <math.h>
 #include <string.h>
 
-enum { MAX_LANES = 16, LANE_BYTES = 64 << 20 };
-
-/* As many lanes as chunks, but no more than MAX_LANES, nor than fit LANE_BYTES. */
-static int count_lanes(size_t parameters, int chunks) {
-    size_t fit = LANE_BYTES / ((parameters + 1) * sizeof(real));
-    int lanes = fit < MAX_LANES ? (int)fit : MAX_LANES;
-    lanes = lanes < 2 ? 2 : lanes;
-    return lanes < chunks ? lanes : chunks;
-}
-
 static void init_chunk(struct lm_layer *layer, struct lm_layer_chunk *chunk, size_t width) {
     const struct lm_map *map = &layer->plan->map;
     size_t state = layer->plan->units * width;
@@ -45,8 +35,6 @@ struct lm_layer *lm_layer_create(const struct lm_network *network, int index,
     for (int m = 0; m < optimizer->n_moments; m++)
         layer->moment[m] = lm_allocate(n, sizeof(real));
     layer->n_chunks = (int)((batch + chunk - 1) / chunk);
-    layer->n_lanes = count_lanes(n, layer->n_chunks);
-    layer->lanes = lm_allocate(lm_product((size_t)layer->n_lanes, n), sizeof(real));
     layer->chunks = lm_allocate((size_t)layer->n_chunks, sizeof *layer->chunks);
     for (int c = 0; c < layer->n_chunks; c++)
         init_chunk(layer, &layer->chunks[c], lm_width(chunk));
@@ -67,7 +55,6 @@ void lm_layer_destroy(struct lm_layer *layer) {
         lm_free(chunk->child_feedback);
     }
     lm_free(layer->chunks);
-    lm_free(layer->lanes);
     lm_free(layer->parameters);
     lm_free(layer->gradient);
     lm_free(layer->exact);
@@ -101,26 +88,6 @@ void lm_layer_forward(struct lm_layer *layer, int c) {
     struct lm_layer_chunk *chunk = &layer->chunks[c];
     lm_map_forward(&layer->plan->map, layer->parameters, chunk->parent_forward, chunk->width,
                    chunk->activations, chunk->tape);
-}
-
-real *lm_layer_lane(struct lm_layer *layer, int c) {
-    return layer->lanes + (size_t)(c % layer->n_lanes) * layer->plan->map.parameters;
-}
-
-void lm_layer_clear_lanes(struct lm_layer *layer) {
-    memset(layer->lanes, 0,
-           (size_t)layer->n_lanes * layer->plan->map.parameters * sizeof *layer->lanes);
-}
-
-void lm_layer_sum_lanes(const struct lm_layer *layer, real *gradient) {
-    size_t n = layer->plan->map.parameters;
-#pragma omp parallel for schedule(static)
-    for (size_t i = 0; i < n; i++) {
-        real sum = layer->lanes[i];
-        for (int k = 1; k < layer->n_lanes; k++)
-            sum += layer->lanes[(size_t)k * n + i];
-        gradient[i] = sum;
-    }
 }
 
 void lm_layer_update(struct lm_layer *layer, const struct lm_optimizer *optimizer, long t,

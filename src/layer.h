@@ -38,8 +38,6 @@ struct lm_layer {
     real *gradient;               /* of the rule in use, like parameters */
     real *exact;                  /* of backprop, for comparison; NULL unless asked for */
     real *moment[LM_MAX_MOMENTS]; /* of the optimizer */
-    int n_lanes;                  /* partial gradients, see lm_layer_lane */
-    real *lanes;                  /* (n_lanes, parameters) */
     int n_chunks;                 /* capacity */
     struct lm_layer_chunk *chunks;
 };
@@ -69,15 +67,6 @@ void lm_layer_init_parameters(struct lm_layer *layer, uint64_t seed);
 
 /* hat v and the tape of chunk c from the parents' hat v. */
 void lm_layer_forward(struct lm_layer *layer, int c);
-
-/* Where chunk c adds its parameter gradient. Chunks c, c + n_lanes, c + 2 n_lanes ...
- * share a lane and must come in this order; lanes may be worked on by different threads.
- * The number of lanes depends on sizes only, so that sums do not depend on the threads. */
-real *lm_layer_lane(struct lm_layer *layer, int c);
-void lm_layer_clear_lanes(struct lm_layer *layer);
-
-/* gradient = sum of the lanes, in their order (parallel over parameters). */
-void lm_layer_sum_lanes(const struct lm_layer *layer, real *gradient);
 
 /* One optimizer step number t = 1, 2, ... from layer->gradient (parallel). */
 void lm_layer_update(struct lm_layer *layer, const struct lm_optimizer *optimizer, long t,

@@ -55,7 +55,7 @@ struct lm_network *small_network(const char *name) {
     return skip_network();
 }
 
-static void fill_batch(struct small_cortex *small, size_t batch, size_t chunk) {
+static void fill_batch(struct small_cortex *small, size_t batch) {
     size_t units = lm_shape_units(&small->network->input);
     lm_cortex_set_batch(small->cortex, batch);
     for (int c = 0; c < lm_cortex_chunks(small->cortex); c++) {
@@ -63,7 +63,7 @@ static void fill_batch(struct small_cortex *small, size_t batch, size_t chunk) {
         real *x = lm_cortex_input(small->cortex, c);
         int *label = lm_cortex_label(small->cortex, c);
         for (size_t b = 0; b < count; b++) {
-            size_t input = (size_t)c * chunk + b;
+            size_t input = lm_cortex_first(small->cortex, c) + b;
             for (size_t u = 0; x && u < units; u++)
                 x[u * width + b] = (real)lm_random_uniform(7, LM_STREAM_TEST, input, u);
             if (label)
@@ -72,17 +72,16 @@ static void fill_batch(struct small_cortex *small, size_t batch, size_t chunk) {
     }
 }
 
-struct small_cortex *small_cortex_create(const char *name, int n_ranks, size_t batch,
-                                         size_t chunk, int threads) {
+static struct small_cortex *create(const char *name, const struct lm_placement_plan *ranks,
+                                   int rank, size_t batch, size_t chunk, int threads) {
     struct small_cortex *small = lm_allocate(1, sizeof *small);
     struct lm_status status;
     small->network = small_network(name);
-    if (!lm_placement_init(&small->placement, small->network, n_ranks ? n_ranks : 1, NULL,
-                           &status))
+    if (!lm_placement_init(&small->placement, small->network, ranks, &status))
         lm_abort(status.code, "%s", status.message);
     struct lm_cortex_plan plan = {.network = small->network,
                                   .placement = &small->placement,
-                                  .rank = n_ranks ? lm_comm_rank() : 0,
+                                  .rank = rank,
                                   .optimizer = lm_optimizer_find("adam"),
                                   .exact = true,
                                   .batch = batch,
@@ -91,8 +90,21 @@ struct small_cortex *small_cortex_create(const char *name, int n_ranks, size_t b
     small->cortex = lm_cortex_create(&plan);
     for (int i = 0; i < lm_cortex_layers(small->cortex); i++)
         lm_layer_init_parameters(lm_cortex_layer(small->cortex, i), 3);
-    fill_batch(small, batch, chunk);
+    fill_batch(small, batch);
     return small;
+}
+
+struct small_cortex *small_cortex_create(const char *name, int n_ranks, size_t batch,
+                                         size_t chunk, int threads) {
+    const struct lm_placement_plan ranks = {.n_ranks = n_ranks ? n_ranks : 1};
+    return create(name, &ranks, n_ranks ? lm_comm_rank() : 0, batch, chunk, threads);
+}
+
+struct small_cortex *small_cortex_replicate(const char *name, int n_replicas, size_t batch,
+                                            size_t chunk, int threads) {
+    const struct lm_placement_plan ranks = {.n_ranks = lm_comm_size(),
+                                            .n_replicas = n_replicas};
+    return create(name, &ranks, lm_comm_rank(), batch, chunk, threads);
 }
 
 void small_cortex_destroy(struct small_cortex *small) {

@@ -20,6 +20,10 @@ struct small_cortex {
 };
 struct small_cortex *small_cortex_create(const char *name, int n_ranks, size_t batch,
                                          size_t chunk, int threads);
+
+/* The same on the ranks of the job as n_replicas replicas of the network. */
+struct small_cortex *small_cortex_replicate(const char *name, int n_replicas, size_t batch,
+                                            size_t chunk, int threads);
 void small_cortex_destroy(struct small_cortex *small);
 
 /* What `rule` with the given settings makes of the batch: forward, n steps, learn (into

@@ -62,6 +62,33 @@ START_TEST(placement_and_threads_change_no_bit) {
 }
 END_TEST
 
+/* Row i of networks x rules: any number of replicas, with enough chunks for all or too few;
+ * after an update too. */
+START_TEST(replicas_change_no_bit) {
+    const struct lm_rule *rule = lm_rules()[_i / 3];
+    const char *name = networks[_i % 3];
+    const size_t batches[] = {BATCH, 20, 300};
+    for (int b = 0; b < 3; b++)
+        for (int replicas = 2; replicas <= lm_comm_size(); replicas++) {
+            if (lm_comm_size() % replicas != 0)
+                continue;
+            struct lm_inference inference = small_inference(losses[_i % 2], 0.1, batches[b]);
+            struct small_cortex *whole = small_cortex_create(name, 0, batches[b], CHUNK, 1);
+            struct small_cortex *mine =
+                small_cortex_replicate(name, replicas, batches[b], CHUNK, 2);
+            for (long t = 1; t <= 2; t++) {
+                small_run(whole, rule->name, rule->state, &inference, 5, false);
+                small_run(mine, rule->name, rule->state, &inference, 5, false);
+                expect_same_gradients(mine, whole, "replicas");
+                lm_cortex_update(whole->cortex, t, 0.01, 0);
+                lm_cortex_update(mine->cortex, t, 0.01, 0);
+            }
+            small_cortex_destroy(whole);
+            small_cortex_destroy(mine);
+        }
+}
+END_TEST
+
 /* P(Bin(n, p) <= k) in double. */
 static double binomial_at_most(int n, double p, int k) {
     double sum = 0;
@@ -230,10 +257,14 @@ END_TEST
 /* What the audit counted for each rank against what the links must carry. */
 static void expect_traffic(const struct small_cortex *mine, const struct lm_rule *rule,
                            long n) {
-    int chunks = lm_cortex_chunks(mine->cortex);
+    int chunks = lm_cortex_all_chunks(mine->cortex);
     for (int to = 0; to < lm_comm_size(); to++) {
         int64_t forward = lm_traffic_messages(LM_PHASE_FORWARD, to);
         int64_t inference = lm_traffic_messages(LM_PHASE_INFERENCE, to);
+        int64_t sum = lm_traffic_messages(LM_PHASE_SUM, to);
+        bool replica = lm_placement_are_replicas(&mine->placement, lm_comm_rank(), to);
+        ck_assert(sum == lm_cortex_sum_messages(mine->cortex, to, chunks));
+        ck_assert((sum > 0) == replica);
         int edges = lm_placement_edges(&mine->placement, mine->network, lm_comm_rank(), to) +
                     lm_placement_edges(&mine->placement, mine->network, to, lm_comm_rank());
         bool neighbour = to != lm_comm_rank() && edges > 0;
@@ -246,13 +277,16 @@ static void expect_traffic(const struct small_cortex *mine, const struct lm_rule
     ck_assert(lm_traffic_elsewhere() == 0);
 }
 
+/* Row i of rules: on replicas of one or two ranks, and without replicas. */
 START_TEST(messages_go_to_neighbours_only_and_are_counted) {
-    const struct lm_rule *rule = lm_rules()[_i];
-    for (int net = 0; net < 3; net++) {
-        if (usable_ranks(networks[net]) < lm_comm_size())
+    const struct lm_rule *rule = lm_rules()[_i / 3];
+    const int replicas[] = {1, lm_comm_size(), lm_comm_size() / 2};
+    int n = replicas[_i % 3];
+    for (int net = 0; net < 3 && n > 0 && lm_comm_size() % n == 0; net++) {
+        if (usable_ranks(networks[net]) < lm_comm_size() && n == 1)
             continue;
         struct small_cortex *mine =
-            small_cortex_create(networks[net], lm_comm_size(), BATCH, CHUNK, 1);
+            small_cortex_replicate(networks[net], n, 5 * CHUNK, CHUNK, 1);
         struct lm_inference inference = small_inference("mse", 0.1, BATCH);
         lm_comm_barrier();
         lm_traffic_reset();
@@ -262,6 +296,8 @@ START_TEST(messages_go_to_neighbours_only_and_are_counted) {
         lm_cortex_begin(mine->cortex, rule);
         lm_traffic_open(LM_PHASE_INFERENCE);
         lm_cortex_infer(mine->cortex, rule, &inference, 9);
+        lm_traffic_close();
+        lm_traffic_open(LM_PHASE_SUM);
         lm_cortex_learn(mine->cortex, rule, &inference, false);
         lm_traffic_close();
         expect_traffic(mine, rule, 9);
@@ -350,13 +386,14 @@ static Suite *suite(void) {
     while (lm_rules()[rules])
         rules++;
     tcase_add_loop_test(t, placement_and_threads_change_no_bit, 0, 6 * rules);
+    tcase_add_loop_test(t, replicas_change_no_bit, 0, 3 * rules);
     tcase_add_test(t, fixed_prediction_follows_the_closed_form);
     tcase_add_test(t, published_closed_form_values);
     tcase_add_test(t, paths_of_a_graph_add_up);
     tcase_add_test(t, each_path_of_a_graph_has_its_weight);
     tcase_add_test(t, fixed_prediction_is_exact_when_eta_is_1);
     tcase_add_test(t, strict_starts_at_zero_and_settles_near_backprop);
-    tcase_add_loop_test(t, messages_go_to_neighbours_only_and_are_counted, 0, rules);
+    tcase_add_loop_test(t, messages_go_to_neighbours_only_and_are_counted, 0, 3 * rules);
     tcase_add_test(t, strict_sends_n_messages_each_way);
     tcase_add_test(t, audit_sees_planted_messages);
     tcase_add_test(t, state_value_loses_precision_in_float);

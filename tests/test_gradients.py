@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import reference
 from program import (CONV, DOUBLE, FIGURES, FLOAT, MNIST, SKIP, binomial_at_most, needs_mnist,
-                     one_rank_only, run, slow, write_settings)
+                     one_rank_only, run, same_bits, slow, write_settings)
 
 MLP = ["--set", "network.layers[0]={name: l1, map: [flatten: {}, linear: {units: 32}, tanh: {}]}",
        "--set", "network.layers[1]={name: l2, map: [linear: {units: 24}, relu: {}]}"]
@@ -112,6 +112,17 @@ def test_diverging_updates_are_recorded(tmp_path):
         error = file["gradients/relative_error"][:]
     assert np.all(np.isfinite(error[0]))
     assert np.isnan(error[1, 0, -1]) and np.isfinite(error[1, 0, 2])
+
+
+@one_rank_only
+def test_replicas_change_no_bit(tmp_path):
+    settings = write_settings(tmp_path)
+    options = ["--quiet", "--set", "gradients={train: strict, step: [0.1], steps: 5, updates: true}",
+               "--set", "training.steps=2"]
+    run("gradients", settings, "-o", tmp_path / "one.h5", *options)
+    run("gradients", settings, "-o", tmp_path / "two.h5", *options, "--set",
+        "placement.replicas=2", ranks=4)
+    assert same_bits(tmp_path / "one.h5", tmp_path / "two.h5", without=["traffic"]) == []
 
 
 @one_rank_only

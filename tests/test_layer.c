@@ -147,38 +147,6 @@ START_TEST(forward_of_a_short_chunk) {
 }
 END_TEST
 
-/* Chunks share lanes in turn; the sum takes the lanes one after the other, which float shows:
- * (1 + 1e8) - 1e8 is not 1 + (1e8 - 1e8). */
-START_TEST(lanes_are_summed_in_order) {
-    struct lm_network *net = network();
-    struct lm_layer *layer = layer_of(net, 1, 40 * CHUNK);
-    size_t n = layer->plan->map.parameters;
-    ck_assert(layer->n_chunks == 40 && layer->n_lanes >= 2 && layer->n_lanes <= 40);
-    for (int c = 0; c < 40; c++)
-        ck_assert(lm_layer_lane(layer, c) == layer->lanes + (size_t)(c % layer->n_lanes) * n);
-    real *expected = lm_allocate(n, sizeof *expected);
-    for (int k = 0; k < layer->n_lanes; k++)
-        for (size_t i = 0; i < n; i++) {
-            double size = pow(10, (double)((i + 3 * (size_t)k) % 12));
-            real x =
-                (real)(size * (lm_random_uniform(1, LM_STREAM_TEST, (uint64_t)k, i) - 0.5));
-            lm_layer_lane(layer, k)[i] = x;
-            expected[i] = k ? expected[i] + x : x;
-        }
-    lm_layer_sum_lanes(layer, layer->gradient);
-    lm_layer_sum_lanes(layer, layer->exact);
-    ck_assert(memcmp(layer->gradient, expected, n * sizeof *expected) == 0);
-    ck_assert(memcmp(layer->exact, expected, n * sizeof *expected) == 0);
-    lm_layer_clear_lanes(layer);
-    lm_layer_sum_lanes(layer, layer->gradient);
-    for (size_t i = 0; i < n; i++)
-        ck_assert(layer->gradient[i] == 0);
-    lm_free(expected);
-    lm_layer_destroy(layer);
-    lm_network_destroy(net);
-}
-END_TEST
-
 /* The parallel update in slices is the optimizer's step over all parameters. */
 START_TEST(update_is_the_optimizers_step) {
     const struct lm_layer_spec spec[] = {{"out", 0, {0}, 1, {OP("linear", "100")}}};
@@ -282,6 +250,6 @@ int main(void) {
     return RUN_TESTS("layer", initial_parameters_are_those_of_pytorch,
                      initial_parameters_depend_on_seed_layer_and_element,
                      chunks_follow_their_count, forward_of_a_short_chunk,
-                     lanes_are_summed_in_order, update_is_the_optimizers_step,
-                     magnitudes_and_energy, finite_numbers_are_told, scratch_fits_every_layer);
+                     update_is_the_optimizers_step, magnitudes_and_energy,
+                     finite_numbers_are_told, scratch_fits_every_layer);
 }

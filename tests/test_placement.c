@@ -26,9 +26,10 @@ static struct lm_network *chain(int n, uint64_t seed) {
 static void place(struct lm_placement *placement, const struct lm_network *network, int n_ranks,
                   const int *by_hand) {
     struct lm_status status = {.message = ""};
-    ck_assert_msg(lm_placement_init(placement, network, n_ranks, by_hand, &status), "%s",
-                  status.message);
-    ck_assert(placement->n_ranks == n_ranks && placement->n_layers == network->n_layers);
+    struct lm_placement_plan plan = {.n_ranks = n_ranks, .by_hand = by_hand};
+    ck_assert_msg(lm_placement_init(placement, network, &plan, &status), "%s", status.message);
+    ck_assert(placement->n_replicas == 1 && placement->n_ranks == n_ranks &&
+              placement->n_layers == network->n_layers);
 }
 
 START_TEST(as_many_ranks_as_layers_gives_one_each) {
@@ -103,11 +104,57 @@ START_TEST(by_hand_is_taken_as_it_is) {
 }
 END_TEST
 
-static void expect_refused(int n_ranks, const int *by_hand, const char *const words[]) {
+/* Ranks 0 to 2 hold one copy, ranks 3 to 5 the other. */
+START_TEST(replicas_are_whole_copies) {
+    struct lm_network *network = chain(4, 1);
+    struct lm_placement one, two;
+    struct lm_status status;
+    place(&one, network, 3, NULL);
+    struct lm_placement_plan plan = {.n_ranks = 6, .n_replicas = 2};
+    ck_assert(lm_placement_init(&two, network, &plan, &status));
+    ck_assert(two.n_replicas == 2 && two.n_ranks == 3);
+    ck_assert(memcmp(one.rank, two.rank, 4 * sizeof *one.rank) == 0);
+    for (int a = 0; a < 6; a++)
+        for (int b = 0; b < 6; b++) {
+            bool same_copy = a / 3 == b / 3;
+            ck_assert(lm_placement_edges(&two, network, a, b) ==
+                      (same_copy ? lm_placement_edges(&one, network, a % 3, b % 3) : 0));
+            ck_assert(lm_placement_are_replicas(&two, a, b) == (!same_copy && a % 3 == b % 3));
+        }
+    for (int l = 0; l < 4; l++)
+        for (int r = 0; r < 6; r++)
+            ck_assert(lm_placement_holds(&two, r, l) == (one.rank[l] == r % 3));
+    lm_placement_clear(&one);
+    lm_placement_clear(&two);
+    lm_network_destroy(network);
+}
+END_TEST
+
+/* Costs that differ from the flops cut where they say. */
+START_TEST(costs_that_are_given_count) {
+    struct lm_network *network = chain(4, 1);
+    const double costs[] = {1, 1, 1, 3}, others[] = {3, 1, 1, 1};
+    struct lm_placement placement;
+    struct lm_status status;
+    struct lm_placement_plan plan = {.n_ranks = 2, .cost = costs};
+    ck_assert(lm_placement_init(&placement, network, &plan, &status));
+    ck_assert(placement.rank[2] == 0 && placement.rank[3] == 1);
+    lm_placement_clear(&placement);
+    plan.cost = others;
+    ck_assert(lm_placement_init(&placement, network, &plan, &status));
+    ck_assert(placement.rank[0] == 0 && placement.rank[1] == 1);
+    lm_placement_clear(&placement);
+    lm_network_destroy(network);
+}
+END_TEST
+
+static void expect_refused(int n_ranks, int n_replicas, const int *by_hand,
+                           const char *const words[]) {
     struct lm_network *network = chain(4, 1);
     struct lm_placement placement;
     struct lm_status status = {0};
-    ck_assert(!lm_placement_init(&placement, network, n_ranks, by_hand, &status));
+    struct lm_placement_plan plan = {n_ranks, n_replicas, by_hand, NULL};
+    ck_assert(!lm_placement_init(&placement, network, &plan, &status));
     ck_assert(status.code == LM_USAGE);
     for (; *words; words++)
         ck_assert_msg(strstr(status.message, *words) != NULL, "'%s' is not in: %s", *words,
@@ -115,16 +162,18 @@ static void expect_refused(int n_ranks, const int *by_hand, const char *const wo
     lm_network_destroy(network);
 }
 
-#define REFUSED(N_RANKS, BY_HAND, ...)                                                         \
-    expect_refused(N_RANKS, BY_HAND, (const char *const[]){__VA_ARGS__, NULL})
+#define REFUSED(N_RANKS, N_REPLICAS, BY_HAND, ...)                                             \
+    expect_refused(N_RANKS, N_REPLICAS, BY_HAND, (const char *const[]){__VA_ARGS__, NULL})
 
 START_TEST(numbers_that_do_not_fit_are_refused) {
     const int idle[] = {0, 0, 2, 2}, above[] = {0, 1, 5, 1}, below[] = {0, -1, 1, 1};
-    REFUSED(5, NULL, "5 ranks are too many", "4 layers", "at most 4");
-    REFUSED(0, NULL, "0 ranks", "at least 1");
-    REFUSED(3, idle, "rank 1 of 3", "without a layer");
-    REFUSED(2, above, "layer c on rank 5", "0 to 1");
-    REFUSED(2, below, "layer b on rank -1");
+    REFUSED(5, 1, NULL, "5 ranks are too many", "4 layers", "at most 4");
+    REFUSED(10, 2, NULL, "10 ranks are too many", "4 layers", "at most 8");
+    REFUSED(5, 2, NULL, "5 ranks", "2 replicas");
+    REFUSED(0, 1, NULL, "0 ranks", "at least 1");
+    REFUSED(3, 1, idle, "rank 1 of 3", "without a layer");
+    REFUSED(2, 1, above, "layer c on rank 5", "0 to 1");
+    REFUSED(4, 2, below, "layer b on rank -1");
 }
 END_TEST
 
@@ -152,5 +201,6 @@ END_TEST
 int main(void) {
     return RUN_TESTS("placement", as_many_ranks_as_layers_gives_one_each,
                      blocks_are_contiguous_and_balanced, by_hand_is_taken_as_it_is,
+                     replicas_are_whole_copies, costs_that_are_given_count,
                      numbers_that_do_not_fit_are_refused, edges_between_ranks_are_counted);
 }

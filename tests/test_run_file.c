@@ -62,23 +62,28 @@ static const struct lm_run_meta meta = {
     .settings = "training:\n  seed: 7\n  note: \xc3\xa9\n",
     .seed = 7,
     .threads = 1,
+    .replicas = 1,
     .placement = "V1:0 IT:1 out:2",
     .n_layers = LAYERS,
     .layers = layers,
 };
 
+/* What rank `from` sent to rank `to`, made up. */
+static int64_t entry(int matrix, int from, int to) {
+    return 1000 * matrix + 10 * from + to;
+}
+
 static void write_traffic(struct lm_run_file *file, const struct lm_peers *peers) {
     const struct lm_run_text texts[] = {{"phase", "inference"}};
-    int64_t *messages = lm_allocate((size_t)peers->size, sizeof *messages);
-    int64_t *bytes = lm_allocate((size_t)peers->size, sizeof *bytes);
-    for (int to = 0; to < peers->size; to++) {
-        messages[to] = 10 * peers->rank + to;
-        bytes[to] = 1000 * peers->rank + to;
+    struct lm_run_traffic traffic = {.n_texts = 1, .texts = texts};
+    for (int m = 0; m < LM_MATRICES; m++) {
+        traffic.row[m] = lm_allocate((size_t)peers->size, sizeof(int64_t));
+        for (int to = 0; to < peers->size; to++)
+            traffic.row[m][to] = entry(m, peers->rank, to);
     }
-    CHECK_OK(lm_run_file_write_traffic(
-        file, &(struct lm_run_traffic){messages, bytes, 1, texts}, &status));
-    lm_free(messages);
-    lm_free(bytes);
+    CHECK_OK(lm_run_file_write_traffic(file, &traffic, &status));
+    for (int m = 0; m < LM_MATRICES; m++)
+        lm_free(traffic.row[m]);
 }
 
 /* A run that stops after `steps` steps; all error records up to there are made. */
@@ -139,17 +144,17 @@ static void check_numbers(struct lm_store *store, int steps) {
 }
 
 static void check_traffic(struct lm_store *store, int ranks) {
-    int64_t messages[16], bytes[16];
-    size_t n = (size_t)ranks;
-    struct lm_slab counts = {"/traffic/messages", LM_FIELD_INT64, {0, 0}, {n, n}};
-    struct lm_slab sums = {"/traffic/bytes", LM_FIELD_INT64, {0, 0}, {n, n}};
-    CHECK_OK(lm_store_read(store, &counts, messages, &status));
-    CHECK_OK(lm_store_read(store, &sums, bytes, &status));
-    for (int from = 0; from < ranks; from++)
-        for (int to = 0; to < ranks; to++) {
-            ck_assert_int_eq(messages[from * ranks + to], 10 * from + to);
-            ck_assert_int_eq(bytes[from * ranks + to], 1000 * from + to);
-        }
+    static const char *const paths[LM_MATRICES] = {"/traffic/messages", "/traffic/bytes",
+                                                   "/traffic/within_messages",
+                                                   "/traffic/within_bytes"};
+    for (int m = 0; m < LM_MATRICES; m++) {
+        int64_t found[16];
+        size_t n = (size_t)ranks;
+        struct lm_slab slab = {paths[m], LM_FIELD_INT64, {0, 0}, {n, n}};
+        CHECK_OK(lm_store_read(store, &slab, found, &status));
+        for (int i = 0; i < ranks * ranks; i++)
+            ck_assert_int_eq(found[i], entry(m, i / ranks, i % ranks));
+    }
     check_text(store, "/traffic", "phase", "inference");
 }
 

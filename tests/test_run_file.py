@@ -92,7 +92,8 @@ def test_error_records(folder, engine):
 @pytest.mark.parametrize("engine", ENGINES)
 def test_traffic(folder, engine):
     data = opened(folder, engine, "/traffic")
-    assert data.messages.dims == data.bytes.dims == ("sender", "receiver")
+    for name in ("messages", "bytes", "within_messages", "within_bytes"):
+        assert data[name].dims == ("sender", "receiver")
     assert data.bytes.attrs["units"] == "bytes" and data.attrs["phase"] == "inference"
     assert list(data.sender.values) == list(data.receiver.values) == [0]
 

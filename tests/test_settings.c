@@ -82,7 +82,7 @@ START_TEST(defaults) {
     ck_assert_str_eq(s->gradients.train, "backprop");
     ck_assert(s->gradients.n_step == 1 && s->gradients.step[0] == 0.1);
     ck_assert(s->gradients.steps == 100 && !s->gradients.updates);
-    ck_assert_int_eq(s->placement.n, 0);
+    ck_assert(s->placement.n == 0 && s->placement.replicas == 1);
     lm_settings_destroy(file);
     ck_assert_uint_eq(lm_memory_blocks(), blocks);
 }
@@ -101,7 +101,7 @@ START_TEST(network_is_read) {
         "    - flatten\n"
         "  - {name: side, inputs: [input], map: [flatten, linear: {units: 6}]}\n"
         "  - {name: out, inputs: [V1, side], map: [concat: {}, linear: {units: 2}]}\n"
-        "placement: [0, 1, 0]\n";
+        "placement: {ranks: [0, 1, 0]}\n";
     struct lm_status status;
     struct lm_settings_file *file = lm_settings_parse("t.yaml", text, 0, nothing, &status);
     ck_assert_msg(file != NULL, "%s", status.message);
@@ -302,8 +302,10 @@ START_TEST(mistakes_of_types) {
                 "t.yaml:10: gradients.step[1]: 'x' is not a number");
     expect_line("gradients: {step: []}\n",
                 "t.yaml:7: gradients.step: 0 entries: from 1 to 4096 are expected");
-    expect_line("placement: {}\n",
-                "t.yaml:7: placement: a mapping is here: a list [a, b] is expected");
+    expect_line("placement: [0]\n",
+                "t.yaml:7: placement: a list is here: a mapping {key: value} is expected");
+    expect_line("placement: {ranks: {}}\n",
+                "t.yaml:7: placement.ranks: a mapping is here: a list [a, b] is expected");
     expect_set("network.input=[1, 2, 3, 4]",
                "network.input: 4 entries: from 1 to 3 are expected");
     expect_set("network.layers=[]", "network.layers: 0 entries: from 1 to 4096 are expected");
@@ -359,9 +361,12 @@ START_TEST(mistakes_of_ranges) {
     expect_set("network.input=[0]", "network.input: extent 1 is 0: at least 1 is expected");
     expect_set("network.input=[100000, 100000, 100000]",
                "network.input: extents from 1 on are expected, and at most 2147483647 units");
-    expect_set("placement=[0]", "placement: 1 ranks: one for each of the 2 layers is expected");
-    expect_set("placement=[0, -1]",
-               "placement[1]: -1: the rank of a layer, from 0 on, is expected");
+    expect_set("placement.ranks=[0]",
+               "placement.ranks: 1 ranks: one for each of the 2 layers is expected");
+    expect_set("placement.ranks=[0, -1]",
+               "placement.ranks[1]: -1: the rank of a layer, from 0 on, is expected");
+    expect_set("placement.replicas=0",
+               "placement.replicas: 0: a whole number from 1 to 2147483647 is expected");
 }
 END_TEST
 

@@ -28,6 +28,58 @@ def test_ranks_and_threads_change_no_bit(tmp_path, template, rule):
         assert same_bits(checkpoint(first, 10), checkpoint(other, 10)) == []
 
 
+@one_rank_only
+@pytest.mark.parametrize("template", [CONV, SKIP], ids=["conv", "skip"])
+def test_replicas_change_no_bit(tmp_path, template):
+    settings = write_settings(tmp_path, template)
+    options = ["--set", "checkpoint.every=5", "--quiet", "--set", "record.errors.inputs=50",
+               "--set", "record.gradients=true", "--set", "record.test_every=2"]
+    first = tmp_path / "one.h5"
+    run("train", settings, "-o", first, "--threads", 1, *options)
+    for replicas, ranks, threads in ((2, 2, 1), (2, 4, 2), (3, 3, 1), (5, 5, 1)):
+        other = tmp_path / f"k{replicas}r{ranks}.h5"
+        run("train", settings, "-o", other, "--threads", threads, *options,
+            "--set", f"placement.replicas={replicas}", ranks=ranks)
+        assert same_bits(first, other, without=["traffic"]) == []
+        assert same_bits(checkpoint(first, 10), checkpoint(other, 10)) == []
+
+
+@one_rank_only
+def test_resume_with_other_replicas(tmp_path):
+    settings = write_settings(tmp_path)
+    options = ["--quiet", "--set", "checkpoint.every=3"]
+    whole, parts = tmp_path / "whole.h5", tmp_path / "parts.h5"
+    run("train", settings, "-o", whole, *options)
+    run("train", settings, "-o", parts, *options, "--set", "placement.replicas=2", ranks=2)
+    parts.unlink()
+    for step in (9, 10):
+        checkpoint(parts, step).unlink()
+    run("train", settings, "-o", parts, "--resume", *options, "--set", "placement.replicas=3",
+        ranks=6)
+    assert same_bits(whole, parts, without=["traffic"]) == []
+    assert same_bits(checkpoint(whole, 10), checkpoint(parts, 10)) == []
+
+
+@one_rank_only
+def test_traffic_of_replicas(tmp_path):
+    settings = write_settings(tmp_path)
+    out = tmp_path / "run.h5"
+    done = run("train", settings, "-o", out, "--set", "training.steps=5",
+               "--set", "record.gradients=false", "--set", "placement.replicas=2", ranks=8)
+    assert "summed by the replicas" in done.stdout and "none elsewhere" in done.stdout
+    with h5py.File(out) as file:
+        between, within = file["traffic/messages"][:], file["traffic/within_messages"][:]
+        assert file.attrs["replicas"] == 2 and file.attrs["ranks"] == 8
+    steps, n = 5, 8
+    blocks = [np.diag([steps * chunks * (n + 1)] * 3, 1) + np.diag([steps * chunks * n] * 3, -1)
+              for chunks in (1, 2)]  # 3 chunks on 2 replicas
+    nothing = np.zeros((4, 4), int)
+    assert np.array_equal(between, np.block([[blocks[0], nothing], [nothing, blocks[1]]]))
+    pairs = np.eye(8, k=4, dtype=bool) | np.eye(8, k=-4, dtype=bool)
+    assert np.all(within[~pairs] == 0)
+    assert np.all(within[:4][pairs[:4]] == 2 * steps)  # a part and a sum each, one message each
+
+
 @needs_mnist
 @one_rank_only
 @pytest.mark.parametrize("state", ["deviation", "value"])

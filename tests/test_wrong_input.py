@@ -35,7 +35,7 @@ def train(tmp_path, *options, expect, words, ranks=None, settings=None):
     ("network.layers[0].map[0].conv2d.channels=0", ["channels", "0"]),
     ("network.layers[1].name=V1", ["V1", "name"]),
     ("network.layers[2].map[0].linear.units=0", ["units", "0"]),
-    ("placement=[0, 0, 0]", ["placement", "3 ranks", "4 layers"]),
+    ("placement.ranks=[0, 0, 0]", ["placement.ranks", "3 ranks", "4 layers"]),
     ("data.format=jpeg", ["data.format", "jpeg"]),
     ("network.input=[1, 14, 14]", ["network.input", "1 x 14 x 14", "1 x 12 x 12"]),
     ("training.batch=5000", ["training.batch", "5000", "200"]),
@@ -124,7 +124,8 @@ def test_missing_files(tmp_path):
 @one_rank_only
 def test_too_many_ranks(tmp_path):
     train(tmp_path, expect=64, words=["5 ranks", "4 layers", "at most 4"], ranks=5)
-    train(tmp_path, "--set", "placement=[0, 0, 1, 3]", expect=64, words=["placement", "rank"], ranks=3)
+    train(tmp_path, "--set", "placement.ranks=[0, 0, 1, 3]", expect=64, words=["placement", "rank"], ranks=3)
+    train(tmp_path, "--set", "placement.replicas=2", expect=64, words=["3 ranks", "2 replicas"], ranks=3)
 
 
 @pytest.mark.parametrize("ranks", [None, 3])

@@ -1,0 +1,135 @@
+/* Learning: gradients of chunks are added along the tree, for any nodes, threads and memory. */
+#include "learning.h"
+
+#include "make_network.h"
+#include "memory.h"
+#include "random.h"
+#include "runner.h"
+
+#include <string.h>
+
+enum { CHUNKS = 11, CHUNK = 16, UNITS = 9, INPUTS = 7 };
+
+/* A layer whose gradient of each chunk is known: made-up errors and values below. */
+struct example {
+    struct lm_network *network;
+    struct lm_layer *layer;
+    real below[CHUNKS][INPUTS * CHUNK];
+    struct lm_scratch scratch[3];
+    size_t n; /* parameters */
+};
+
+static const struct lm_inference inference = {.batch = 1, .step = 1};
+
+static struct example *example_create(void) {
+    const struct lm_layer_spec spec[] = {{"out", 0, {0}, 1, {OP("linear", "9")}}};
+    struct example *example = lm_allocate(1, sizeof *example);
+    example->network = make_network((struct lm_shape){1, {INPUTS, 1, 1}}, 1, spec);
+    example->layer = lm_layer_create(example->network, 0, lm_optimizer_find("sgd"), false,
+                                     CHUNKS * CHUNK, CHUNK);
+    example->n = example->layer->plan->map.parameters;
+    for (int c = 0; c < CHUNKS; c++) {
+        struct lm_layer_chunk *chunk = &example->layer->chunks[c];
+        lm_layer_set_count(example->layer, c, CHUNK);
+        chunk->parent_forward[0] = example->below[c];
+        for (size_t i = 0; i < INPUTS * CHUNK; i++)
+            example->below[c][i] = (real)lm_random_uniform(1, LM_STREAM_TEST, (uint64_t)c, i);
+        for (size_t i = 0; i < UNITS * CHUNK; i++)
+            chunk->error[i] =
+                (real)(lm_random_uniform(2, LM_STREAM_TEST, (uint64_t)c, i) - 0.5);
+        lm_layer_forward(example->layer, c);
+    }
+    for (int t = 0; t < 3; t++)
+        lm_scratch_init(&example->scratch[t], 1, &example->layer, CHUNK);
+    return example;
+}
+
+static void example_destroy(struct example *example) {
+    for (int t = 0; t < 3; t++)
+        lm_scratch_clear(&example->scratch[t]);
+    lm_layer_destroy(example->layer);
+    lm_network_destroy(example->network);
+    lm_free(example);
+}
+
+static const struct lm_rule *rule(void) {
+    return lm_rule_find("backprop", "deviation");
+}
+
+/* sum = gradient of the chunks of a node of the tree, written out once more. */
+static void plain_sum(const struct example *example, int first, int end, real *sum) {
+    memset(sum, 0, example->n * sizeof *sum);
+    if (end - first == 1) {
+        rule()->learn(&inference, example->layer, first, &example->scratch[0], sum);
+        return;
+    }
+    int half = first + (end - first) / 2;
+    real *second = lm_allocate(example->n, sizeof *second);
+    plain_sum(example, first, half, sum);
+    plain_sum(example, half, end, second);
+    for (size_t i = 0; i < example->n; i++)
+        sum[i] += second[i];
+    lm_free(second);
+}
+
+START_TEST(threads_change_no_bit) {
+    struct example *example = example_create();
+    real *expected = lm_allocate(example->n, sizeof(real));
+    plain_sum(example, 0, CHUNKS, expected);
+    for (int threads = 1; threads <= 3; threads++) {
+        struct lm_learning *learning = lm_learning_create(CHUNKS, threads);
+        const struct lm_span whole = {0, CHUNKS};
+        real *const sums[] = {example->layer->gradient};
+        for (int again = 0; again < 2; again++) {
+            lm_learning_run(learning, rule(), &inference, example->layer, 0, 1, &whole, sums,
+                            example->scratch);
+            ck_assert(memcmp(sums[0], expected, example->n * sizeof(real)) == 0);
+        }
+        lm_learning_destroy(learning);
+    }
+    lm_free(expected);
+    example_destroy(example);
+}
+END_TEST
+
+/* A replica holds chunks 3 .. 10 of a batch of 20 as its chunks 0 .. 7, in several nodes. */
+START_TEST(each_node_has_its_sum) {
+    struct example *example = example_create();
+    struct lm_span nodes[LM_MAX_NODES];
+    int n = lm_span_nodes(20, (struct lm_span){3, 11}, nodes);
+    ck_assert(n > 2);
+    real *sums[LM_MAX_NODES], *expected = lm_allocate(example->n, sizeof(real));
+    for (int i = 0; i < n; i++)
+        sums[i] = lm_allocate(example->n, sizeof(real));
+    struct lm_learning *learning = lm_learning_create(CHUNKS, 2);
+    lm_learning_run(learning, rule(), &inference, example->layer, 3, n, nodes, sums,
+                    example->scratch);
+    for (int i = 0; i < n; i++) {
+        plain_sum(example, nodes[i].first - 3, nodes[i].end - 3, expected);
+        ck_assert(memcmp(sums[i], expected, example->n * sizeof(real)) == 0);
+        lm_free(sums[i]);
+    }
+    lm_learning_run(learning, rule(), &inference, example->layer, 0, 0, nodes, sums,
+                    example->scratch); /* no chunk, nothing to do */
+    lm_learning_destroy(learning);
+    lm_free(expected);
+    example_destroy(example);
+}
+END_TEST
+
+/* What a layer of n parameters needs: all sums at once if they are small, as many as the tree
+ * is deep if one alone is huge. */
+START_TEST(large_layers_take_few_arrays) {
+    ck_assert_int_eq(lm_learning_arrays(1000, 10), 9);
+    ck_assert_int_eq(lm_learning_arrays(25088 * (size_t)4096, 10), 4);
+    ck_assert_int_eq(lm_learning_arrays((size_t)1 << 40, 32), 5);
+    ck_assert_int_eq(lm_learning_arrays((size_t)1 << 40, 1), 0);
+    size_t third = ((size_t)1 << 30) / sizeof(real) / 3;
+    ck_assert_int_eq(lm_learning_arrays(third, 2), 1);
+}
+END_TEST
+
+int main(void) {
+    return RUN_TESTS("learning", threads_change_no_bit, each_node_has_its_sum,
+                     large_layers_take_few_arrays);
+}
