@@ -6,10 +6,12 @@
     run["training"]["relative_error"][0]        # of the first layer, (step,)
     lamina.setting(run, "inference.step")       # 0.1
     lamina.errors(run, 0)["magnitude"]          # (layer, input)
+    lamina.dataset(run)                         # as xarray.Dataset, where xarray is there
 
 A missing or unreadable file raises OSError, a file with wrong content ValueError; the
 message is one line that names the file.
 """
+import functools
 import os
 
 import h5py
@@ -18,6 +20,10 @@ import yaml
 
 PER_STEP = ("loss", "accuracy", "test_loss", "test_accuracy")
 PER_LAYER = ("relative_error", "angle", "energy")
+# Dimensions of the arrays of a group, by their number.
+AXES = {"training": {1: ("step",), 2: ("layer", "step")},
+        "gradients": {3: ("step_size", "layer", "iteration")},
+        "magnitudes": {1: ("input",), 2: ("step", "input"), 3: ("step", "layer", "input")}}
 
 
 def open_run(path):
@@ -71,13 +77,76 @@ def errors(run, step):
         return {name: _array(file, run["path"], f"errors/{step}/{name}") for name in names}
 
 
-def setting(run, key, default=None):
-    """The setting of a dotted key ("inference.step"), or `default` when it is absent."""
+def magnitudes(run):
+    """How the errors of the same inputs evolved while the network was trained.
+
+    A dict: step (record), training steps done; index, label (input); prediction, loss
+    (record, input); magnitude (record, layer, input).
+    """
+    records = [errors(run, step) for step in run["error_steps"]]
+    if not records:
+        raise ValueError(f"{run['path']}: no errors of single inputs were recorded")
+    result = {"step": np.array(run["error_steps"])}
+    for name in ("index", "label"):
+        result[name] = records[0][name]
+    for name in ("prediction", "loss", "magnitude"):
+        result[name] = np.array([record[name] for record in records])
+    return result
+
+
+def updates(run, which="exact"):
+    """Every parameter update that a gradients file kept (gradients.updates): a dict from
+    layer to (parameter), for step size number `which` or of the exact gradient."""
+    with _open(run["path"]) as file:
+        return {name: _array(file, run["path"], f"updates/{which}/{name}")
+                for name in run["layers"]}
+
+
+def dataset(run, group="training"):
+    """The numbers of "training", "gradients" or "magnitudes" as an xarray.Dataset, with
+    layers named. Needs xarray."""
+    import xarray
+    content = magnitudes(run) if group == "magnitudes" else run[group]
+    if content is None:
+        raise ValueError(f"{run['path']}: no /{group}")
+    axes = AXES[group]
+    coordinates = {"layer": run["layers"]}
+    variables = {}
+    for name, array in content.items():
+        if name in axes[max(axes)]:
+            coordinates[name] = array
+        else:
+            variables[name] = (axes[array.ndim], array)
+    return xarray.Dataset(variables, coordinates, {"path": run["path"]})
+
+
+def same_but_for_seed(run):
+    """A text that runs share when they differ in seed, placement and records only."""
+    settings = {group: content for group, content in _settings(run).items()
+                if group not in ("record", "checkpoint", "placement")}
+    training = settings.get("training") or {}
+    settings["training"] = {key: training[key] for key in training if key != "seed"}
+    settings["real"] = run["attributes"].get("real", "")
+    return yaml.safe_dump(settings)
+
+
+@functools.lru_cache(maxsize=None)
+def _parsed(text):
+    return yaml.safe_load(text) or {}
+
+
+def _settings(run):
+    """The settings of a run as a dict, or an error of one line."""
     try:
-        value = yaml.safe_load(run["settings"])
+        return _parsed(run["settings"])
     except yaml.YAMLError as error:
         line = str(error).splitlines()[0]
         raise ValueError(f"{run['path']}: the settings are not YAML: {line}") from None
+
+
+def setting(run, key, default=None):
+    """The setting of a dotted key ("inference.step"), or `default` when it is absent."""
+    value = _settings(run)
     for part in key.split("."):
         if not isinstance(value, dict) or part not in value:
             return default

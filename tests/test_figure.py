@@ -8,71 +8,12 @@ import h5py
 import numpy as np
 import pytest
 
-ANALYSIS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "analysis")
-sys.path.insert(0, ANALYSIS)
-import figure  # noqa: E402
-import lamina  # noqa: E402
-
-LAYERS = ["V1", "V2", "IT", "out"]
-SETTINGS = """network: {loss: mse}
-inference: {rule: %s, step: 0.1, steps: 20}
-"""
-
-
-def begin(path, rule="strict", layers=LAYERS):
-    """A run file with what every run file has; open for writing."""
-    file = h5py.File(path, "w")
-    file.attrs["settings"] = SETTINGS % rule
-    file.attrs["complete"] = np.int32(1)
-    file.attrs["steps_done"] = np.int64(3)
-    file.attrs["seed"] = np.array([7])
-    file["layer"] = np.array(layers, dtype=h5py.string_dtype())
-    file["layer"].make_scale("layer")
-    return file
-
-
-def write_training(path, rule="strict", steps=80, recorded=True):
-    """A run file of `lamina train`; without `recorded` only loss and accuracy are there."""
-    with begin(path, rule) as file:
-        training = file.create_group("training")
-        training["step"] = np.arange(steps)
-        training["loss"] = np.exp(-np.arange(steps) / 20).astype(np.float32)
-        training["accuracy"] = 1 - np.exp(-np.arange(steps) / 20)
-        test_loss = np.full(steps, np.nan)
-        layered = np.full((len(LAYERS), steps), np.nan)
-        if recorded:
-            test_loss[::10] = 0.5
-            layered[:] = np.array([0.9, 0.5, 0.1, 0.0])[:, None]
-        training["test_loss"] = training["test_accuracy"] = test_loss
-        training["relative_error"] = layered
-        if recorded:
-            training["angle"] = 90 * layered
-            training["energy"] = 2 * layered
-        traffic = file.create_group("traffic")
-        traffic["messages"] = traffic["bytes"] = np.ones((2, 2), dtype=np.int64)
-        for step in (0, 100):
-            group = file.create_group(f"errors/{step}")
-            for name in ("index", "label", "prediction", "loss"):
-                group[name] = np.arange(5)
-            group["magnitude"] = np.full((len(LAYERS), 5), float(step))
-        file["errors/input"] = np.arange(5)
-    return str(path)
-
-
-def write_gradients(path, step_sizes=(0.1, 1.0), scales_in=""):
-    """A run file of `lamina gradients`: zeros, divergence and all."""
-    n = 30
-    with begin(path) as file:
-        file.create_group("gradients")
-        file[scales_in + "step_size"] = np.array(step_sizes)
-        file[scales_in + "iteration"] = np.arange(1, n + 1)
-        error = np.empty((len(step_sizes), len(LAYERS), n))
-        error[:] = 0.9 ** np.arange(n)
-        error[:, -1] = 0
-        error[-1, 0] = np.where(np.arange(n) < 20, 10.0 ** np.arange(n), np.nan)
-        file["gradients/relative_error"] = error
-        file["gradients/angle"] = np.minimum(90, 90 * error)
-    return str(path)
+from run_files import ANALYSIS, LAYERS, begin, settings, write_gradients, write_training
+import figure
+import gradients_figure
+import lamina
+import magnitude_figure
+import published
 
 
 def run_figure(*arguments):
@@ -101,7 +42,7 @@ def assert_one_line(done, code, *words):
 @pytest.mark.parametrize("recorded", [True, False])
 @pytest.mark.parametrize("steps", [1, 80])
 def test_training_figure(tmp_path, recorded, steps):
-    run = write_training(tmp_path / "run.h5", steps=steps, recorded=recorded)
+    run = write_training(tmp_path / "run.h5", points=steps, recorded=recorded)
     done = run_figure(run, "-o", tmp_path / "run.png")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"{tmp_path}/run.png\n"
@@ -149,7 +90,7 @@ def test_panels_say_what_was_not_recorded(tmp_path):
 def test_unfinished_run_says_so(tmp_path):
     run = write_training(tmp_path / "run.h5")
     with h5py.File(run, "r+") as file:
-        file.attrs["complete"] = 0
+        file.attrs["complete"], file.attrs["steps_done"] = 0, 3
     assert "not finished (3 steps done)" in panels(run)[0].figure._suptitle.get_text()
 
 
@@ -165,34 +106,88 @@ def test_gradients_figure(tmp_path, step_sizes, scales_in):
 
 def test_gradients_panels(tmp_path):
     axes = panels(write_gradients(tmp_path / "run.h5"))
-    assert len(axes) == 4 and axes[0].get_yscale() == "log"
-    assert axes[0].get_title() == "$\\eta$ = 0.1"
-    assert axes[1].get_title() == "$\\eta$ = 1 (diverges)"
-    assert [label.get_text() for label in axes[0].get_yticklabels()][0] == "0"
-    zeros = axes[0].lines[-1].get_ydata()
-    assert np.all(zeros == axes[0].get_yticks()[0]), "zeros stand at the tick named 0"
-    assert np.all(zeros > axes[0].get_ylim()[0])
+    assert len(axes) == 4
+    assert axes[0].get_title() == "$\\eta$ = 0.1" and axes[0].get_yscale() == "linear"
+    assert axes[1].get_title() == "$\\eta$ = 1  (diverges)" and axes[1].get_yscale() == "log"
+    assert [label.get_text() for label in axes[1].get_yticklabels()][0] == "0"
+    zeros = axes[1].lines[-1].get_ydata()
+    assert np.all(zeros == axes[1].get_yticks()[0]), "zeros stand at the tick named 0"
+    assert np.all(zeros > axes[1].get_ylim()[0])
 
 
-def test_deep_network_has_a_style_for_each_layer():
-    styles = figure.layer_styles([f"layer {i}" for i in range(19)])
-    looks = {(tuple(s["color"]), s["linestyle"], s["marker"]) for s in styles}
-    assert len(looks) == 19
+def test_networks_are_one_series(tmp_path):
+    runs = [write_training(tmp_path / f"{seed}.h5", seed=seed, levels=[level, 0.5, 0.1, 0])
+            for seed, level in enumerate((0.8, 0.9, 1.0))]
+    backprop = write_training(tmp_path / "backprop.h5", "backprop", recorded=False)
+    loss, accuracy, error, angle = panels(*runs, backprop)
+    assert "3 networks" in loss.figure._suptitle.get_text()
+    np.testing.assert_allclose(error.lines[0].get_ydata(), 0.9)
+    band = error.collections[0].get_paths()[0].vertices
+    assert band[:, 1].min() == 0.8 and band[:, 1].max() == 1.0
 
 
-def test_moving_average():
-    line = np.arange(9.0)
-    np.testing.assert_allclose(figure.moving_average(line, 1), line)
-    np.testing.assert_allclose(figure.moving_average(line, 3),
-                               [0.5, 1, 2, 3, 4, 5, 6, 7, 7.5])
-    assert figure.smoothing_window(20) == 1
-    assert figure.smoothing_window(400) == 11
+def test_each_state_and_data_set_has_a_row(tmp_path):
+    runs = [write_training(tmp_path / f"{state}.h5", state=state) for state in ("value", "deviation")]
+    runs.append(write_training(tmp_path / "cifar.h5", data="cifar10"))
+    axes = panels(*runs)
+    assert len(axes) == 12
+    letters = [ax.get_title(loc="left").split("$")[1] for ax in axes]
+    assert letters == [f"\\bf{{{text}}}" for text in
+                       ("A", "B", "C", "D", "A'", "B'", "C'", "D'", "E", "F", "G", "H")]
+    assert "values stored in float32" in axes[0].figure._suptitle.get_text()
+    assert "CIFAR-10" in axes[8].figure._suptitle.get_text()
+
+
+def test_published_curves_are_thin_lines_behind(tmp_path):
+    layers = ["V1", "V2", "IT", "PFC", "out"]
+    run = lamina.open_run(write_training(tmp_path / "run.h5", layers=layers,
+                                         levels=[0.9, 0.7, 0.5, 0.3, 0]))
+    loss, _, error, _ = figure.draw([run], "fig1").axes
+    old = published.curves("fig1")
+    thin = [line for line in error.lines if line.get_linewidth() < 1]
+    assert len(thin) == 5
+    np.testing.assert_array_equal(thin[0].get_ydata(), old["relative_error"][0])
+    assert all(line.get_zorder() < 2 for line in thin)
+    np.testing.assert_array_equal(loss.lines[0].get_ydata(), old["loss"]["PC_train"])
+    done = run_figure(run["path"], "-o", tmp_path / "run.png", "--published", "fig7")
+    assert_one_line(done, 64, "fig7")
+
+
+def test_closed_form_is_drawn_under_fixed_predictions_only(tmp_path):
+    def levels(path):
+        error = panels(path)[2]
+        return [line.get_ydata()[0] for line in error.lines if line.get_color() == "0.25"]
+    fixed = write_training(tmp_path / "fixed.h5", "fixed-prediction", step=1, steps=2)
+    assert levels(fixed) == [1, 1, 0, 0]
+    assert levels(write_training(tmp_path / "strict.h5")) == []
+
+
+def test_networks_that_diverge_do_not_hide_the_others(tmp_path):
+    good = np.full((1, 4, 30), 0.5)
+    bad = np.where(np.arange(30) < 10, 0.5, np.nan) * np.ones((1, 4, 1))
+    runs = [write_gradients(tmp_path / f"{seed}.h5", (0.2,), errors=errors, seed=seed)
+            for seed, errors in enumerate((good, bad, bad))]
+    top, bottom = panels(*runs)
+    assert top.get_title().endswith("(2 of 3 diverge)")
+    np.testing.assert_allclose(top.lines[0].get_ydata(), 0.5)
+    np.testing.assert_allclose(bottom.lines[0].get_ydata(), 45)
+    assert gradients_figure.diverged(np.array([1, 101, 1, np.nan])).tolist() == [
+        False, True, True, True]
+
+
+def test_magnitudes(tmp_path):
+    run = write_training(tmp_path / "run.h5")
+    done = run_figure(run, run, "--magnitudes", "-o", tmp_path / "run.png")
+    assert (done.returncode, done.stderr) == (0, "")
+    axes = magnitude_figure.draw([lamina.open_run(run)]).axes
+    assert axes[0].lines[0].get_ydata().tolist() == [0, 100]
+    assert "(dimensionless)" in axes[0].get_ylabel() and axes[0].get_xlabel()
 
 
 def test_reader(tmp_path):
     run = lamina.open_run(write_training(tmp_path / "run.h5"))
     assert run["layers"] == LAYERS
-    assert run["settings"] == SETTINGS % "strict"
+    assert run["settings"] == settings()
     assert run["attributes"]["seed"] == 7
     assert lamina.setting(run, "inference.step") == 0.1
     assert lamina.setting(run, "inference.absent", 3) == 3
@@ -210,6 +205,28 @@ def test_reader_fills_what_is_absent_with_nan(tmp_path):
     run = lamina.open_run(write_training(tmp_path / "run.h5", recorded=False))
     assert run["training"]["angle"].shape == (4, 80)
     assert np.all(np.isnan(run["training"]["angle"]))
+
+
+def test_magnitudes_of_all_records(tmp_path):
+    record = lamina.magnitudes(lamina.open_run(write_training(tmp_path / "run.h5")))
+    assert record["step"].tolist() == [0, 100]
+    assert record["magnitude"].shape == (2, 4, 5) and record["loss"].shape == (2, 5)
+    assert record["label"].tolist() == [0, 1, 2, 3, 4]
+    with pytest.raises(ValueError, match="no errors of single inputs"):
+        lamina.magnitudes(lamina.open_run(write_gradients(tmp_path / "other.h5")))
+
+
+def test_xarray(tmp_path):
+    pytest.importorskip("xarray")
+    run = lamina.open_run(write_training(tmp_path / "run.h5"))
+    training = lamina.dataset(run)
+    assert training["relative_error"].sel(layer="V2", step=3) == 0.5
+    assert training["loss"].dims == ("step",)
+    assert lamina.dataset(run, "magnitudes")["magnitude"].dims == ("step", "layer", "input")
+    run = lamina.open_run(write_gradients(tmp_path / "gradients.h5"))
+    assert lamina.dataset(run, "gradients")["angle"].sel(layer="out", iteration=1, step_size=1) == 0
+    with pytest.raises(ValueError, match="no /training"):
+        lamina.dataset(run)
 
 
 def test_missing_file(tmp_path):

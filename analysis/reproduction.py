@@ -1,0 +1,75 @@
+"""The runs that experiments/rosenbaum2022/reproduce leaves in its folder, by name.
+
+    runs/FIGURE-STATE-SEED.h5     fig1-value-0: Figure 1, `inference.state: value`, seed 0
+    runs/FIGURE-backprop-SEED.h5  the networks trained by backprop beside fig1 and fig3
+    runs/FIGURE-float64.h5        seed 0 of state `value`, calculated in double precision
+    runs/FIGURE-rounding-*.h5     updates after 20 steps: value, deviation, float64
+    runs/time-RULE.h5             runs of which only the time counts
+    surprise/*.h5                 what `lamina surprise` wrote
+"""
+import glob
+import os
+
+import numpy as np
+
+import lamina
+
+STATES = ("value", "deviation")
+LAST = 50  # training steps that a final loss or accuracy is the mean of
+
+
+def open_runs(folder):
+    """Every finished run of the folder: a dict from name to run, in order."""
+    paths = sorted(glob.glob(os.path.join(folder, "runs", "*.h5")))
+    return {os.path.basename(path)[:-3]: lamina.open_run(path) for path in paths
+            if ".checkpoint-" not in path}
+
+
+def networks(runs, prefix):
+    """The runs PREFIX-0, PREFIX-1, ... in the order of their seeds."""
+    found = [name for name in runs if name.rpartition("-")[0] == prefix
+             and name.rpartition("-")[2].isdigit()]
+    return [runs[name] for name in sorted(found, key=lambda n: int(n.rpartition("-")[2]))]
+
+
+def last_mean(curve):
+    """Mean of the last points of a curve, of those that were measured."""
+    tail = np.asarray(curve)[-LAST:]
+    tail = tail[np.isfinite(tail)]
+    return float(tail.mean()) if len(tail) else np.nan
+
+
+def finals(group, name):
+    """Final value of curve `name` of each run: (run)."""
+    return np.array([last_mean(run["training"][name]) for run in group])
+
+
+def medians(group, name):
+    """Median of curve `name` over the training steps: (run, layer)."""
+    return np.array([median(run["training"][name]) for run in group])
+
+
+def median(curves):
+    """Median over the last axis, without what was not measured."""
+    known = [np.median(row[np.isfinite(row)]) if np.isfinite(row).any() else np.nan
+             for row in np.atleast_2d(curves)]
+    return np.array(known)
+
+
+def at(group, name, step_size, n):
+    """Curve `name` of gradients files for one step size after n steps: (run, layer)."""
+    gradients = group[0]["gradients"]
+    column = int(np.argmin(abs(gradients["step_size"] - step_size)))
+    place = min(n, len(gradients["iteration"])) - 1
+    return np.array([run["gradients"][name][column, :, place] for run in group])
+
+
+def update_errors(runs, figure, state):
+    """How far each layer's update after 20 steps is from the one in double precision,
+    relative to that: (layer); None when the runs are not there."""
+    names = [f"{figure}-rounding-{which}" for which in (state, "float64")]
+    if any(name not in runs for name in names):
+        return None
+    ours, exact = (lamina.updates(runs[name], 0) for name in names)
+    return np.array([np.linalg.norm(ours[layer] - exact[layer])
+                     / np.linalg.norm(exact[layer]) for layer in exact])

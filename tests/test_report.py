@@ -1,0 +1,267 @@
+"""The report of a reproduction: what its tables, checks and finding say, and that the page holds
+all of it; and `reproduce` itself, a trial of a few steps with the programs just built."""
+import os
+import re
+import subprocess
+import sys
+
+import h5py
+import numpy as np
+import pytest
+
+from program import DOUBLE, ENVIRONMENT, FLOAT, SOURCE, needs_mnist, slow
+from run_files import ANALYSIS, write_gradients, write_training
+import checks
+import finding
+import published
+import report
+import reproduction
+import tables
+import theory
+
+LAYERS = ["V1", "V2", "IT", "PFC", "out"]
+FIXED = {"rule": "fixed-prediction", "loss": "cross_entropy"}
+MEDIANS = np.array([0.975, 0.913, 0.728, 0.288, 0.0004])
+ETAS = np.array([0.1, 0.2, 0.5, 1.0])
+
+
+def closed_form(n=200):
+    return np.array([theory.relative_errors(np.arange(1, n + 1), eta, 5) for eta in ETAS])
+
+
+def write_runs(folder):
+    """Two networks per state, each close to what the paper shows."""
+    runs = folder / "runs"
+    runs.mkdir(parents=True)
+    strict, fixed = published.curves("fig2"), published.curves("fig4")
+    strict = np.where(np.isnan(strict["relative_error"]), 1e4, strict["relative_error"])
+    for seed, factor in ((0, 0.99), (1, 1.01)):
+        common = {"layers": LAYERS, "seed": seed}
+        write_training(runs / f"fig1-backprop-{seed}.h5", "backprop", points=400, **common)
+        write_training(runs / f"fig3-backprop-{seed}.h5", "backprop", points=400,
+                       loss="cross_entropy", **common)
+        for state in ("value", "deviation"):
+            write_training(runs / f"fig1-{state}-{seed}.h5", points=400, state=state,
+                           levels=factor * MEDIANS, **common)
+            write_gradients(runs / f"fig2-{state}-{seed}.h5", ETAS, n=400, state=state,
+                            errors=factor * np.maximum(strict, 0), **common)
+            write_gradients(runs / f"fig4-{state}-{seed}.h5", ETAS, n=200, state=state,
+                            errors=closed_form() if state == "deviation" else
+                            np.maximum(fixed["relative_error"], 0), **common, **FIXED)
+    for state in ("value", "deviation"):
+        write_training(runs / f"fig3-{state}-0.h5", points=400, layers=LAYERS, state=state,
+                       levels=theory.relative_error(20, 0.1, 5),
+                       angles=[5.6, 4.4, 1.45, 1.04, 0], **FIXED)
+    for figure in ("fig2", "fig4"):
+        for which, update in (("value", 1.5), ("deviation", 1 + 1e-6), ("float64", 1.0)):
+            write_gradients(runs / f"{figure}-rounding-{which}.h5", (0.1,), layers=LAYERS,
+                            updates=[update] * 5)
+    write_training(runs / "fig1-float64.h5", points=400, layers=LAYERS, levels=MEDIANS)
+    for name, seconds in (("strict", 8.0), ("backprop", 2.0)):
+        with h5py.File(write_training(runs / f"time-{name}.h5", layers=LAYERS,
+                                      levels=MEDIANS), "r+") as file:
+            file.attrs["seconds"] = seconds
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_runs(tmp_path_factory.mktemp("reproduction") / "all")
+
+
+@pytest.fixture
+def runs(folder):
+    return reproduction.open_runs(folder)
+
+
+def run_report(*arguments):
+    return subprocess.run([sys.executable, "-B", os.path.join(ANALYSIS, "report.py"),
+                           *map(str, arguments)], capture_output=True, text=True)
+
+
+def cell(table, row, column):
+    """A cell of a table by the beginning of its row and the name of its column."""
+    line = next(r for r in table["rows"] if r[:len(row)] == list(row))
+    return line[table["columns"].index(column)]
+
+
+def test_networks_come_in_the_order_of_their_seeds(tmp_path):
+    (tmp_path / "runs").mkdir()
+    for seed in (10, 2, 0):
+        write_training(tmp_path / "runs" / f"fig1-value-{seed}.h5", seed=seed)
+    write_training(tmp_path / "runs" / "fig1-value-0.checkpoint-000400.h5")
+    runs = reproduction.open_runs(tmp_path)
+    found = reproduction.networks(runs, "fig1-value")
+    assert [run["attributes"]["seed"] for run in found] == [0, 2, 10]
+
+
+def test_training_table(runs):
+    table = tables.training(runs, "fig1")
+    row = ("median relative error, V1",)
+    assert cell(table, row, "published") == "0.975"
+    assert cell(table, row, "ours, values stored") == "0.975 (0.965 … 0.985)"
+    assert len(table["rows"]) == 8 + 10
+    assert {len(row) for row in table["rows"]} == {len(table["columns"])}
+
+
+def test_shorter_runs_are_held_against_as_many_published_steps(tmp_path):
+    (tmp_path / "runs").mkdir()
+    write_training(tmp_path / "runs" / "fig1-value-0.h5", points=100, layers=LAYERS,
+                   levels=MEDIANS, state="value")
+    table = tables.training(reproduction.open_runs(tmp_path), "fig1")
+    expected = published.curves("fig1")["loss"]["PC_train"][50:100].mean()
+    assert cell(table, ("loss, predictive coding, train",), "published") == f"{expected:.3g}"
+    assert "first 100 training steps" in table["note"]
+
+
+def test_gradients_table(runs):
+    table = tables.gradients(runs, "fig2", (0.1,), (20, 400))
+    assert cell(table, ("0.1", "400", "V1"), "relative error: published") == "0.651"
+    assert len(table["rows"]) == 10
+
+
+def test_runtime_table(runs):
+    table = tables.runtimes(runs)
+    assert table["rows"][0][1:] == ["8.00", "4.00", "30.86", "4.09"]
+    assert table["rows"][1][1:] == ["2.00", "1.00", "7.54", "1.00"]
+
+
+def test_numbers():
+    assert [tables.number(x) for x in (0, 0.12345, 3e-9, np.nan, np.inf, 1e9)] == [
+        "0", "0.123", "3e-09", "–", "diverged", "diverged"]
+
+
+def test_checks_hold_for_what_the_paper_shows(runs):
+    rows = [row for row in checks.all_checks(runs) if "accuracy" not in row["claim"]]
+    failed = [row["claim"] for row in rows if not row["passed"]]
+    assert len(rows) > 25 and failed == []
+
+
+def replaced(runs, name, key, change, group="gradients"):
+    """The runs with one curve of one run changed."""
+    run = runs[name]
+    content = {**run[group], key: change(run[group][key].copy())}
+    return {**runs, name: {**run, group: content}}
+
+
+@pytest.mark.parametrize("name, group, key, change, words", [
+    ("fig1-value-1", "training", "relative_error", lambda e: e + 0.1, "Fig1: median"),
+    ("fig4-deviation-0", "gradients", "relative_error", lambda e: e + 2e-5, "closed form"),
+    ("fig4-deviation-0", "gradients", "relative_error", lambda e: e * np.nan, "closed form"),
+    ("fig2-value-0", "gradients", "relative_error", lambda e: np.minimum(e, 50), "diverges"),
+    ("fig2-deviation-1", "gradients", "relative_error", lambda e: e + 0.02, "passes through"),
+    ("fig3-deviation-0", "training", "relative_error", lambda e: e - 1e-4, "closed form"),
+])
+def test_checks_fail_for_what_it_does_not(runs, name, group, key, change, words):
+    rows = checks.all_checks(replaced(runs, name, key, change, group))
+    assert any(not row["passed"] for row in rows if words in row["claim"])
+
+
+def test_accuracy_and_plateaus_fail_when_they_are_off(runs):
+    old = published.curves("fig1")["accuracy"]["PC_train"]
+    close = replaced(runs, "fig1-value-0", "accuracy", lambda a: old, "training")
+    del close["fig1-value-1"]
+    assert checks.accuracies(close, "fig1", "mnist")[0]["passed"]
+    off = replaced(close, "fig1-value-0", "accuracy", lambda a: old - 0.02, "training")
+    assert not checks.accuracies(off, "fig1", "mnist")[0]["passed"]
+    for seed in (0, 1):
+        runs = replaced(runs, f"fig4-value-{seed}", "relative_error", lambda e: 4 * e)
+    assert not any(row["passed"] for row in checks.plateaus(runs)[:4])
+
+
+def test_spread():
+    nets = np.array([1.0, 1.1, 0.9, 1.05, 0.95])
+    assert checks.inside(nets, 1.2) and not checks.inside(nets, 1.4)
+    assert not checks.inside(nets, 0.7)
+    nets[:2] = np.inf
+    assert checks.inside(nets, 50) and not checks.inside(nets, 0.5)
+
+
+def test_finding(runs):
+    first, second = finding.paragraphs(runs)
+    assert "V1 50 %" in first and "at most 1e-06" in first
+    assert "27.8° as published" in second
+    assert finding.paragraphs({}) == []
+
+
+def test_report(folder):
+    done = run_report(folder, "--gallery", folder / "gallery")
+    assert (done.returncode, done.stderr) == (0, "")
+    page = (folder / "report.html").read_text()
+    figures = re.findall(r'<figure id="(\w+)"><img alt="[^"]+" src="data:image/png;base64,', page)
+    assert figures == ["figure1", "figure2", "figure3", "figure4", "magnitudes"]
+    assert "src=\"http" not in page and "href" not in page
+    for name in figures:
+        assert (folder / "figures" / f"{name}.pdf").read_bytes()[:5] == b"%PDF-"
+        assert (folder / "figures" / f"{name}.png").exists()
+        assert (folder / "gallery" / f"{name}.png").stat().st_size < (
+            folder / "figures" / f"{name}.png").stat().st_size
+    for words in ("What is rounding", "abc123", "1 × 2", "lamina train &lt;fig1-value-0.h5&gt;",
+                  "Runtimes", "closed form, largest distance", 'class="no">no'):
+        assert words in page, words
+    assert not [name for name in os.listdir(folder) if name.endswith(".partial")]
+
+
+def test_report_of_a_part(tmp_path):
+    (tmp_path / "runs").mkdir()
+    write_training(tmp_path / "runs" / "fig5-value-0.h5", step=1, layers=LAYERS, levels=MEDIANS,
+                   state="value", **FIXED)
+    done = run_report(tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    page = (tmp_path / "report.html").read_text()
+    assert 'id="figure5"' in page and "What is rounding" not in page
+
+
+def test_mistakes(tmp_path):
+    for arguments, code, words in (((tmp_path,), 65, "no run files"), ((), 64, "folder")):
+        done = run_report(*arguments)
+        assert (done.returncode, len(done.stderr.splitlines())) == (code, 1)
+        assert words in done.stderr
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "fig1-value-0.h5").write_text("not HDF5")
+    assert run_report(tmp_path).returncode == 65
+
+
+def reproduce(folder, *arguments, program=FLOAT):
+    return subprocess.run([SOURCE / "experiments/rosenbaum2022/reproduce", "--seeds", "1", "--steps",
+                           "2", *arguments, folder], capture_output=True, text=True, timeout=300,
+                          env={**ENVIRONMENT, "LAMINA": program, "LAMINA_DOUBLE": DOUBLE})
+
+
+def test_reproduce_says_what_is_wrong(tmp_path):
+    done = reproduce(tmp_path, "--seeds", "none")
+    assert done.returncode == 64 and "--seeds 'none'" in done.stderr
+    done = reproduce(tmp_path, "--tables")
+    assert done.returncode == 64 and "--tables" in done.stderr
+
+
+@needs_mnist
+@slow
+def test_reproduce_keeps_what_is_finished(tmp_path):
+    done = reproduce(tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"The report is {tmp_path}/report.html" in done.stdout
+    runs = sorted((tmp_path / "runs").glob("*.h5"))
+    before = {path: path.stat().st_mtime_ns for path in runs}
+    cut = tmp_path / "runs" / "fig1-value-0.h5"
+    cut.unlink()
+    with h5py.File(tmp_path / "runs" / "fig5-value-0.h5", "r+") as file:
+        file.attrs["settings"] = str(file.attrs["settings"]).replace("rate: 0.002", "rate: 0.003")
+    done = reproduce(tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "fig1-value-0: continuing" in done.stdout
+    assert "fig5-value-0: other settings" in done.stdout
+    assert "fig1-deviation-0: there already" in done.stdout
+    changed = [path.name for path, time in before.items() if path.stat().st_mtime_ns != time]
+    assert changed == ["fig1-value-0.h5", "fig5-value-0.checkpoint-000002.h5", "fig5-value-0.h5"]
+
+
+@needs_mnist
+@slow
+def test_reproduce_stops_at_a_run_that_fails(tmp_path):
+    program = tmp_path / "lamina"
+    program.write_text(f'#!/bin/sh\n[ "$1" = describe ] && exec {FLOAT} "$@"\nexit 74\n')
+    program.chmod(0o755)
+    done = reproduce(tmp_path / "out", program=str(program))
+    assert done.returncode == 74 and "exit code 74 of:" in done.stderr
+    assert "report" not in done.stdout
