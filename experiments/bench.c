@@ -10,14 +10,19 @@
 #include "memory.h"
 #include "meta.h"
 #include "output.h"
+#include "peer.h"
 #include "summary.h"
-#include "timing.h"
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
+#include <unistd.h>
 
 enum { REPEATS = 11, MOST_STEPS = 200 };
+enum { SETTLE = 50000 }; /* microseconds after which threads that ended no longer spin */
 static const double STEPS_SECONDS = 0.1, PEAK_SECONDS = 0.02;
+
+enum { TORCH, TORCH2PC, PEERS };
 
 enum column {
     STEP_SIZE,
@@ -34,7 +39,9 @@ enum column {
     INFER,
     LEARN,
     UPDATE,
-    COLUMNS
+    PEER,                 /* of the first peer; then that of the next */
+    RATIO = PEER + PEERS, /* likewise */
+    COLUMNS = RATIO + PEERS
 };
 
 static const struct lm_bench_column columns[COLUMNS] = {
@@ -52,6 +59,10 @@ static const struct lm_bench_column columns[COLUMNS] = {
     [INFER] = {"infer", "ms", "inference, per training step", true, NULL},
     [LEARN] = {"learn", "ms", "parameter gradients, per training step", true, NULL},
     [UPDATE] = {"update", "ms", "optimizer, per training step", true, NULL},
+    [PEER + TORCH] = {"torch", "ms", "time per training step of PyTorch", true, NULL},
+    [PEER + TORCH2PC] = {"torch2pc", "ms", "time per training step of Torch2PC", true, NULL},
+    [RATIO + TORCH] = {"torch_ratio", "1", "time of PyTorch per time taken", true, NULL},
+    [RATIO + TORCH2PC] = {"torch2pc_ratio", "1", "time of Torch2PC per time taken", true, NULL},
 };
 
 struct bench {
@@ -60,6 +71,10 @@ struct bench {
     struct lm_method methods[LM_METHODS];
     long steps[LM_METHODS];  /* per repeat */
     double *values[COLUMNS]; /* (methods, repeats) or (methods) */
+    bool compares[PEERS];
+    long peer_steps[PEERS][LM_METHODS];
+    char names[PEERS][128];
+    struct lm_peer *peers[PEERS]; /* rank 0 only */
 };
 
 static double *value(const struct bench *bench, enum column column, int m, int repeat) {
@@ -72,21 +87,23 @@ static struct lm_summary summary(const struct bench *bench, enum column column, 
 
 /* --- measuring ---------------------------------------------------------------------------- */
 
+/* As many steps as take long enough to be timed. */
+static long steps_of(const struct bench *bench, double seconds_per_step) {
+    if (bench->session->options->steps > 0)
+        return bench->session->options->steps;
+    double wanted = ceil(STEPS_SECONDS / seconds_per_step);
+    return wanted < MOST_STEPS ? (long)wanted : MOST_STEPS;
+}
+
 /* Enough steps to be timed; the first ones warm up. The same on all ranks. */
 static long choose_steps(struct bench *bench, int m) {
     double seconds[LM_PARTS];
     lm_time_training(bench->session, &bench->methods[m], 1, seconds);
     lm_time_training(bench->session, &bench->methods[m], 2, seconds);
-    if (bench->session->options->steps > 0)
-        return bench->session->options->steps;
-    double wanted = ceil(STEPS_SECONDS / (seconds[LM_PART_ALL] / 2));
-    return wanted < MOST_STEPS ? (long)wanted : MOST_STEPS;
+    return steps_of(bench, seconds[LM_PART_ALL] / 2);
 }
 
 static void prepare(struct bench *bench) {
-    for (int c = 0; c < COLUMNS; c++)
-        bench->values[c] =
-            lm_allocate((size_t)(bench->n_methods * bench->repeats), sizeof(double));
     for (int m = 0; m < bench->n_methods; m++) {
         bench->steps[m] = choose_steps(bench, m);
         *value(bench, STEP_SIZE, m, 0) = bench->methods[m].eta;
@@ -112,18 +129,94 @@ static void measure(struct bench *bench, int m, int repeat) {
     *value(bench, FRACTION, m, repeat) = flops / peak / step;
 }
 
+/* --- peers ----------------------------------------------------------------------------------
+ */
+
+/* A peer's turn, with nobody else at work. */
+static bool time_peer(const struct bench *bench, int p, int m, long k, double *seconds,
+                      struct lm_status *status) {
+    bool good = true;
+    lm_comm_rest();
+    if (lm_comm_rank() == 0) {
+        usleep(SETTLE);
+        good = lm_peer_time(bench->peers[p], &bench->methods[m], k, seconds, status);
+        usleep(SETTLE);
+    }
+    lm_comm_rest();
+    lm_comm_broadcast(seconds, sizeof *seconds, 0);
+    return lm_comm_agree(good, status);
+}
+
+static bool start_peer(struct bench *bench, int p, struct lm_status *status) {
+    const struct lm_session *session = bench->session;
+    cpu_set_t where;
+    int processors = lm_node_processors(&where);
+    int threads = lm_comm_node_ranks() * session->threads;
+    struct lm_peer_plan plan = {.option = p == TORCH ? "--peer torch" : "--torch2pc",
+                                .script = p == TORCH ? "torch_peer.py" : "torch2pc_peer.py",
+                                .argument = p == TORCH ? NULL : session->options->torch2pc,
+                                .settings = lm_settings_text(session->file),
+                                .threads = threads < processors ? threads : processors,
+                                .where = &where};
+    if (lm_comm_rank() == 0) {
+        bench->peers[p] = lm_peer_start(&plan, status);
+        if (bench->peers[p])
+            snprintf(bench->names[p], sizeof bench->names[p], "%s",
+                     lm_peer_name(bench->peers[p]));
+    }
+    lm_comm_rest();
+    lm_comm_broadcast(bench->names[p], sizeof bench->names[p], 0);
+    return lm_comm_agree(lm_comm_rank() != 0 || bench->peers[p], status);
+}
+
+/* Start those asked for, and let each warm up. */
+static bool start_peers(struct bench *bench, struct lm_status *status) {
+    bench->compares[TORCH] = bench->session->options->peer != NULL;
+    bench->compares[TORCH2PC] = bench->session->options->torch2pc != NULL;
+    for (int p = 0; p < PEERS; p++) {
+        if (!bench->compares[p])
+            continue;
+        if (!start_peer(bench, p, status))
+            return false;
+        for (int m = 0; m < bench->n_methods; m++) {
+            double seconds = 0;
+            if (!time_peer(bench, p, m, 1, &seconds, status) ||
+                !time_peer(bench, p, m, 1, &seconds, status))
+                return false;
+            bench->peer_steps[p][m] = steps_of(bench, seconds);
+        }
+    }
+    return true;
+}
+
+static bool compare(struct bench *bench, int m, int repeat, struct lm_status *status) {
+    for (int p = 0; p < PEERS; p++) {
+        double seconds = 0;
+        long k = bench->peer_steps[p][m];
+        if (!bench->compares[p])
+            continue;
+        if (!time_peer(bench, p, m, k, &seconds, status))
+            return false;
+        *value(bench, PEER + p, m, repeat) = 1e3 * seconds / (double)k;
+        *value(bench, RATIO + p, m, repeat) =
+            *value(bench, PEER + p, m, repeat) / *value(bench, MILLISECONDS, m, repeat);
+    }
+    return true;
+}
+
 /* --- telling ------------------------------------------------------------------------------ */
 
 static void print_head(const struct bench *bench) {
     const struct lm_session *session = bench->session;
-    printf("%s: %d layers, %zu parameters, batch %zu in chunks of %ld, %s, %s\n"
-           "%d rank%s x %d thread%s; %s; medians of %d repeats\n\n",
+    int ranks = lm_comm_size(), replicas = session->placement.n_replicas;
+    printf("%s: %d layers, %zu parameters, batch %zu in chunks of %ld, %s, %s\n",
            session->options->settings, session->network->n_layers,
            lm_network_parameters(session->network), session->batch,
            session->settings->training.chunk, LM_REAL_NAME,
-           session->settings->training.optimizer, lm_comm_size(),
-           lm_comm_size() == 1 ? "" : "s", session->threads, session->threads == 1 ? "" : "s",
-           session->train.source, bench->repeats);
+           session->settings->training.optimizer);
+    printf("%d rank%s x %d thread%s%s; %s; medians of %d repeats\n\n", ranks,
+           ranks == 1 ? "" : "s", session->threads, session->threads == 1 ? "" : "s",
+           replicas > 1 ? " in replicas" : "", session->train.source, bench->repeats);
 }
 
 static void print_method(const struct bench *bench, int m) {
@@ -163,6 +256,27 @@ static void print_parts(const struct bench *bench) {
     }
 }
 
+static void print_peer(const struct bench *bench, int p) {
+    printf("\n%s\n%-16s %5s %4s %9s %9s %9s %9s %9s\n", bench->names[p], "rule", "eta", "n",
+           "ms/step", "lamina", "ratio", "quartiles", "");
+    for (int m = 0; m < bench->n_methods; m++) {
+        struct lm_summary ratio = summary(bench, RATIO + p, m);
+        print_method(bench, m);
+        printf("%9.2f %9.3f %9.1f %9.1f %9.1f\n", summary(bench, PEER + p, m).median,
+               summary(bench, MILLISECONDS, m).median, ratio.median, ratio.quartile[0],
+               ratio.quartile[1]);
+    }
+}
+
+static void print_all(const struct bench *bench) {
+    print_head(bench);
+    print_steps(bench);
+    print_parts(bench);
+    for (int p = 0; p < PEERS; p++)
+        if (bench->compares[p])
+            print_peer(bench, p);
+}
+
 /* --- the file ------------------------------------------------------------------------------
  */
 
@@ -179,18 +293,36 @@ static struct lm_bench_file *create_file(const struct bench *bench, struct lm_st
     return NULL;
 }
 
+/* The columns that were measured; their number. */
+static int fill_columns(const struct bench *bench, struct lm_bench_column filled[COLUMNS]) {
+    int n = 0;
+    for (int c = 0; c < COLUMNS; c++) {
+        if (c >= PEER && !bench->compares[(c - PEER) % PEERS])
+            continue;
+        filled[n] = columns[c];
+        filled[n++].values = bench->values[c];
+    }
+    return n;
+}
+
 static bool write_file(const struct bench *bench, struct lm_bench_file *file,
                        struct lm_status *status) {
     const char *rows[LM_METHODS];
     struct lm_bench_column filled[COLUMNS];
+    struct lm_run_text texts[PEERS];
+    int n_texts = 0;
     for (int m = 0; m < bench->n_methods; m++)
         rows[m] = bench->methods[m].name;
-    for (int c = 0; c < COLUMNS; c++) {
-        filled[c] = columns[c];
-        filled[c].values = bench->values[c];
-    }
-    const struct lm_bench_table table = {bench->n_methods, bench->repeats, COLUMNS, rows,
-                                         filled};
+    for (int p = 0; p < PEERS; p++)
+        if (bench->compares[p])
+            texts[n_texts++] = (struct lm_run_text){columns[PEER + p].name, bench->names[p]};
+    const struct lm_bench_table table = {.n_rows = bench->n_methods,
+                                         .n_repeats = bench->repeats,
+                                         .n_columns = fill_columns(bench, filled),
+                                         .rows = rows,
+                                         .columns = filled,
+                                         .n_texts = n_texts,
+                                         .texts = texts};
     const struct lm_run_text line = {
         "summary", "counted underneath MPI, all between neighbouring layers, none elsewhere"};
     struct lm_run_traffic traffic = lm_audit_traffic(true, &line);
@@ -202,39 +334,51 @@ static bool write_file(const struct bench *bench, struct lm_bench_file *file,
 /* --- the run --------------------------------------------------------------------------------
  */
 
-static void run_all(struct bench *bench) {
+static bool measure_all(struct bench *bench, struct lm_status *status) {
     prepare(bench);
+    if (!start_peers(bench, status))
+        return false;
     for (int repeat = 0; repeat < bench->repeats; repeat++)
-        for (int m = 0; m < bench->n_methods; m++)
+        for (int m = 0; m < bench->n_methods; m++) {
             measure(bench, m, repeat);
-    if (lm_comm_rank() == 0 && !bench->session->options->quiet) {
-        print_head(bench);
-        print_steps(bench);
-        print_parts(bench);
+            if (!compare(bench, m, repeat, status))
+                return false;
+        }
+    return lm_audit_check_neighbours(bench->session, status);
+}
+
+/* With the file, if one is wanted. */
+static bool measure_and_write(struct bench *bench, struct lm_status *status) {
+    struct lm_bench_file *file = NULL;
+    if (bench->session->options->output) {
+        if (!lm_output_may_write(bench->session, false, status))
+            return false;
+        file = create_file(bench, status);
+        if (!file)
+            return false;
     }
+    if (!measure_all(bench, status)) {
+        lm_bench_file_abandon(file);
+        return false;
+    }
+    if (lm_comm_rank() == 0 && !bench->session->options->quiet)
+        print_all(bench);
+    return !file || write_file(bench, file, status);
 }
 
 static bool work(struct lm_session *session, struct lm_status *status) {
     const struct lm_options *options = session->options;
     struct bench bench = {.session = session,
                           .repeats = options->repeats ? options->repeats : REPEATS};
-    struct lm_bench_file *file = NULL;
     bench.n_methods = lm_methods_of(session, options->rules, bench.methods, status);
     if (bench.n_methods == 0)
         return false;
-    if (options->output) {
-        if (!lm_output_may_write(session, false, status))
-            return false;
-        file = create_file(&bench, status);
-        if (!file)
-            return false;
-    }
-    run_all(&bench);
-    bool good = lm_audit_check_neighbours(session, status);
-    if (file && good)
-        good = write_file(&bench, file, status);
-    else
-        lm_bench_file_abandon(file);
+    for (int c = 0; c < COLUMNS; c++)
+        bench.values[c] =
+            lm_allocate((size_t)(bench.n_methods * bench.repeats), sizeof(double));
+    bool good = measure_and_write(&bench, status);
+    for (int p = 0; p < PEERS; p++)
+        lm_peer_stop(bench.peers[p]);
     for (int c = 0; c < COLUMNS; c++)
         lm_free(bench.values[c]);
     return good;
@@ -249,7 +393,12 @@ static int run(int argc, char **argv) {
         "the same rule, else 0.1 and 20; `exact` is fixed prediction with step size 1 and "
         "as many steps as layers, which costs and gives what `backprop` does. Times are those "
         "of the slowest rank. The peak is that of this build's number type and instruction "
-        "set on the processors of the job.",
+        "set on the processors of the job.\n\n"
+        "Peers train the same network on made-up inputs that lie in memory, with as many "
+        "threads "
+        "as all our ranks have, on the same processors; they have their turn after each of "
+        "ours. "
+        "Their Python is /usr/bin/python3, or what $LAMINA_PYTHON names.",
         work);
 }
 

@@ -17,12 +17,15 @@ enum {
     KEY_RULES,
     KEY_REPEATS,
     KEY_STEPS,
-    KEY_SYNTHETIC
+    KEY_SYNTHETIC,
+    KEY_PEER,
+    KEY_TORCH2PC
 };
 
 const char lm_exit_codes[] =
     "Exit codes: 0 done; 3 the values diverged; 64 wrong command line or number of ranks; 65 "
-    "wrong content of a data set or HDF5 file; 66 an input file is missing; 70 a bug; 71 out "
+    "wrong content of a data set or HDF5 file; 66 an input file is missing; 69 a program to "
+    "compare with is missing; 70 a bug; 71 out "
     "of memory or MPI failed; 73 an output cannot be created; 74 reading or writing failed; 75 "
     "stopped by a signal, --resume goes on; 78 wrong settings.";
 
@@ -59,6 +62,10 @@ static const struct {
       0}},
     {LM_TAKES_BENCH,
      {"synthetic", KEY_SYNTHETIC, NULL, 0, "Made-up inputs in place of the data set", 0}},
+    {LM_TAKES_BENCH, {"peer", KEY_PEER, "torch", 0, "Compare with PyTorch", 0}},
+    {LM_TAKES_BENCH,
+     {"torch2pc", KEY_TORCH2PC, "DIR", 0, "Compare with Torch2PC, a checkout of which is DIR",
+      0}},
     {LM_TAKES_RUN,
      {"threads", 't', "N", 0, "Threads per rank (default: processors / ranks)", 0}},
     {LM_TAKES_RUN, {"quiet", 'q', NULL, 0, "Print nothing but errors", 0}},
@@ -90,6 +97,14 @@ static bool parse_bench(int key, char *argument, struct argp_state *state) {
         return true;
     case KEY_SYNTHETIC:
         options->synthetic = true;
+        return true;
+    case KEY_PEER:
+        if (strcmp(argument, "torch") != 0)
+            argp_error(state, "--peer is '%s': torch is expected", argument);
+        options->peer = argument;
+        return true;
+    case KEY_TORCH2PC:
+        options->torch2pc = argument;
         return true;
     default:
         return false;

@@ -27,12 +27,14 @@ struct lm_options {
     int threads;      /* per rank; 0: as many as processors there are for it */
     int ranks;        /* --ranks of describe */
     bool resume, force, quiet;
-    bool only_settings; /* --settings of describe */
-    const char *rules;  /* --rules of bench, separated by commas; NULL: all */
-    int repeats;        /* --repeats of bench; 0: its default */
-    int steps;          /* --steps of bench; 0: enough to be timed */
-    bool synthetic;     /* made-up inputs in place of the data set */
-    char *line;         /* the whole command line, for run files */
+    bool only_settings;   /* --settings of describe */
+    const char *rules;    /* --rules of bench, separated by commas; NULL: all */
+    int repeats;          /* --repeats of bench; 0: its default */
+    int steps;            /* --steps of bench; 0: enough to be timed */
+    const char *peer;     /* --peer of bench; NULL: none */
+    const char *torch2pc; /* --torch2pc of bench: a folder; NULL: none */
+    bool synthetic;       /* made-up inputs in place of the data set */
+    char *line;           /* the whole command line, for run files */
 };
 
 /* The options that subcommands choose from; each is one bit. */

@@ -37,6 +37,7 @@ static void describe_json(struct lm_json *json, int ranks, const struct lm_run_m
     lm_json_text(json, "settings", meta->settings);
     lm_json_integer(json, "ranks", ranks);
     lm_json_integer(json, "threads", meta->threads);
+    lm_json_integer(json, "replicas", meta->replicas);
     lm_json_text(json, "placement", meta->placement);
     lm_run_build(&build);
     for (int i = 0; i < LM_RUN_BUILD_TEXTS; i++)
@@ -73,6 +74,8 @@ static void write_repeats(struct lm_json *json, const char *name, int n,
 }
 
 static void write_json(struct lm_json *json, const struct lm_bench_table *table) {
+    for (int i = 0; i < table->n_texts; i++)
+        lm_json_text(json, table->texts[i].name, table->texts[i].text);
     lm_json_begin(json, "columns", '{');
     for (int c = 0; c < table->n_columns; c++) {
         lm_json_begin(json, table->columns[c].name, '{');
@@ -169,6 +172,10 @@ static bool make_table(struct lm_store *store, const struct lm_bench_table *tabl
         if (!make_column(store, table, &table->columns[c], path, status))
             return false;
     }
+    for (int i = 0; i < table->n_texts; i++)
+        if (!lm_store_set_text(store, "/bench", table->texts[i].name, table->texts[i].text,
+                               status))
+            return false;
     return true;
 }
 

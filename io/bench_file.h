@@ -3,6 +3,7 @@
  *
  *     HDF5   /bench/row (row)      names of what was measured
  *            /bench/COLUMN         (row, repeat), or (row) for what is the same at all repeats
+ *            what else was said as attributes of /bench
  *     JSON   columns: {COLUMN: {units, long_name}}
  *            rows: [{name, COLUMN: value, or {median, minimum, maximum, quartiles, repeats}}]
  *
@@ -23,6 +24,8 @@ struct lm_bench_table {
     int n_rows, n_repeats, n_columns;
     const char *const *rows; /* (n_rows) */
     const struct lm_bench_column *columns;
+    int n_texts; /* what else to say of the run */
+    const struct lm_run_text *texts;
 };
 
 struct lm_bench_file;

@@ -22,6 +22,7 @@ enum lm_code {
     LM_USAGE = 64,       /* command line, or a number of ranks that does not fit */
     LM_DATA = 65,        /* a data set or HDF5 file whose content is wrong */
     LM_NO_INPUT = 66,    /* an input file that is not there or cannot be read */
+    LM_UNAVAILABLE = 69, /* a program of others that is not there or failed */
     LM_INTERNAL = 70,    /* a bug in Lamina */
     LM_SYSTEM = 71,      /* out of memory, MPI failure */
     LM_CANT_CREATE = 73, /* an output that cannot be created */
