@@ -163,6 +163,7 @@ bool lm_session_init(struct lm_session *session, const struct lm_options *option
         return false;
     lm_blas_start();
     session->threads = lm_threads_start(options->threads, lm_comm_node_ranks());
+    lm_comm_set_threads(session->threads);
     make_cortex(session);
     return true;
 }

@@ -3,13 +3,17 @@
 #include "mpi_check.h"
 
 #include <limits.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <time.h>
 #include <unistd.h>
 
 static MPI_Comm links, replicas, files, agreement, node;
 static int rank, size, node_ranks, node_rank, thread_level;
+static bool crowded; /* more threads than processors on this node */
 static char who[32];
 
 void lm_mpi_check(int result, const char *call, const char *file, int line) {
@@ -34,7 +38,10 @@ static MPI_Comm duplicate(MPI_Comm from) {
 }
 
 void lm_comm_start(void) {
+    prctl(PR_SET_TIMERSLACK, 1000UL); /* nanoseconds that a sleep may be too long */
     setenv("OMPI_MCA_mpi_yield_when_idle", "1", 0);
+    setenv("OMPI_MCA_btl_vader_eager_limit", "131072", 0); /* Open MPI 4 */
+    setenv("OMPI_MCA_btl_sm_eager_limit", "131072", 0);    /* Open MPI 5 */
     LM_MPI(MPI_Init_thread(NULL, NULL, MPI_THREAD_MULTIPLE, &thread_level));
     LM_MPI(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN));
     LM_MPI(MPI_Comm_rank(MPI_COMM_WORLD, &rank));
@@ -75,6 +82,33 @@ int lm_comm_node_ranks(void) {
 
 int lm_comm_node_rank(void) {
     return node_rank;
+}
+
+void lm_comm_set_threads(int threads) {
+    cpu_set_t set;
+    int all;
+    CPU_ZERO(&set);
+    sched_getaffinity(0, sizeof set, &set);
+    lm_comm_node_unite(&set, sizeof set);
+    LM_MPI(MPI_Allreduce(&threads, &all, 1, MPI_INT, MPI_SUM, node));
+    crowded = all > CPU_COUNT(&set);
+}
+
+void lm_comm_idle(int n) {
+    enum { TESTS = 20, NANOSECONDS = 20000 };
+    if (crowded && n > TESTS)
+        nanosleep(&(struct timespec){.tv_nsec = NANOSECONDS}, NULL);
+}
+
+void lm_mpi_wait(MPI_Request *request, MPI_Status *status) {
+    int done = 0;
+    for (int n = 1; crowded && !done; n++) {
+        LM_MPI(MPI_Test(request, &done, status));
+        if (!done)
+            lm_comm_idle(n);
+    }
+    if (!done)
+        LM_MPI(MPI_Wait(request, status));
 }
 
 bool lm_comm_is_threaded(void) {

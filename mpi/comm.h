@@ -10,8 +10,9 @@
 
 #include <stddef.h>
 
-/* Start MPI with threads; collective. Before that, make waiting ranks yield their core, as
- * Open MPI needs when ranks outnumber cores, unless the user's environment says otherwise.
+/* Start MPI with threads; collective. Before that, unless the user's environment says
+ * otherwise, make waiting ranks yield their core, as Open MPI needs when ranks outnumber cores,
+ * and let messages of up to 128 KiB within a node leave before their receiver asks for them.
  * From now on lm_abort ends all ranks and names this one. */
 void lm_comm_start(void);
 
@@ -24,6 +25,14 @@ int lm_comm_size(void);
 /* Ranks on this node, and which of them, from 0, this one is. */
 int lm_comm_node_ranks(void);
 int lm_comm_node_rank(void);
+
+/* Say that this rank computes with `threads` threads. When the ranks of this node have more
+ * threads than it has processors, waiting ranks sleep from now on. Collective. */
+void lm_comm_set_threads(int threads);
+
+/* Call again and again, with n = 1, 2, ..., while there is nothing to do but to wait for
+ * messages. Local, thread-safe. */
+void lm_comm_idle(int n);
 
 /* Whether several threads of a rank may exchange messages at the same time. */
 bool lm_comm_is_threaded(void);

@@ -4,6 +4,7 @@
 #include "learning.h"
 #include "memory.h"
 #include "node.h"
+#include "pipeline.h"
 #include "replicas.h"
 
 #include <omp.h>
@@ -241,65 +242,18 @@ void lm_cortex_begin(struct lm_cortex *cortex, const struct lm_rule *rule) {
     run(cortex, &(struct job){.rule = rule}, begin_work);
 }
 
-/* Errors travel down one layer per step: a layer at distance d from the output has none
- * before step d (counted from 0), so its errors, feedback and values are at rest till then. */
-static bool has_error(const struct lm_node *node, long step) {
-    return step >= node->layer->plan->distance;
-}
-
-/* A hidden layer above the input has no feedback to give, so only its last error counts. */
-static bool needs_error(const struct lm_node *node, long step, long end) {
-    bool silent = node->layer->plan->clamped && !node->layer->is_output;
-    return has_error(node, step) && (!silent || step + 1 == end);
-}
-
-/* errors of all our layers on one chunk; values of the step before have come. */
-static void errors_of_chunk(const struct worker *worker, int c, long step) {
-    const struct job *job = worker->job;
-    FOR_NODES(worker, node) {
-        lm_node_receive_feedback_begin(node, c);
-        lm_node_receive_values_end(node, c);
-        lm_node_send_feedback_end(node, c);
-        if (needs_error(node, step, job->end))
-            job->rule->errors(job->inference, node->layer, c, worker->scratch);
-        lm_node_send_feedback_begin(node, c);
-        if (job->rule->values_travel)
-            lm_node_receive_values_begin(node, c, false);
-    }
-}
-
-static void values_of_chunk(const struct worker *worker, int c, long step) {
-    const struct job *job = worker->job;
-    FOR_NODES(worker, node) {
-        lm_node_receive_feedback_end(node, c);
-        lm_node_send_values_end(node, c);
-        if (has_error(node, step + 1))
-            job->rule->values(job->inference, node->layer, c, worker->scratch);
-        if (job->rule->values_travel)
-            lm_node_send_values_begin(node, c, node->layer->chunks[c].value);
-    }
-}
-
-/* One chunk through all steps while it is in cache; with links, all chunks of this thread
- * step by step, so that one computes while another's messages travel. */
 static void infer_work(const struct worker *worker) {
+    struct lm_cortex *cortex = worker->cortex;
     const struct job *job = worker->job;
-    if (!worker->cortex->nodes.has_links) {
-        FOR_CHUNKS(worker, c)
-        for (long step = job->first; step < job->end; step++) {
-            errors_of_chunk(worker, c, step);
-            values_of_chunk(worker, c, step);
-        }
-        return;
-    }
-    for (long step = job->first; step < job->end; step++) {
-        FOR_CHUNKS(worker, c) errors_of_chunk(worker, c, step);
-        FOR_CHUNKS(worker, c) values_of_chunk(worker, c, step);
-    }
-    FOR_CHUNKS(worker, c) {
-        FOR_NODES(worker, node) lm_node_receive_values_end(node, c);
-        drain(worker->cortex, c);
-    }
+    lm_pipeline_run(&(struct lm_pipeline){.nodes = &cortex->nodes,
+                                          .rule = job->rule,
+                                          .inference = job->inference,
+                                          .first = job->first,
+                                          .end = job->end,
+                                          .chunk = worker->first,
+                                          .stride = worker->stride,
+                                          .n_chunks = cortex->n_chunks,
+                                          .scratch = worker->scratch});
 }
 
 static void sweep_work(const struct worker *worker) {

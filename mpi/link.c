@@ -54,7 +54,14 @@ void lm_link_send_begin(struct lm_link *link, int c, const real *data, size_t n)
 }
 
 void lm_link_send_end(struct lm_link *link, int c) {
-    LM_MPI(MPI_Wait(&link->chunks[c].send, MPI_STATUS_IGNORE));
+    lm_mpi_wait(&link->chunks[c].send, MPI_STATUS_IGNORE);
+}
+
+bool lm_link_send_is_done(struct lm_link *link, int c) {
+    int done = link->chunks[c].send == MPI_REQUEST_NULL;
+    if (!done)
+        LM_MPI(MPI_Test(&link->chunks[c].send, &done, MPI_STATUS_IGNORE));
+    return done;
 }
 
 void lm_link_receive_begin(struct lm_link *link, int c, real *buffer, size_t n) {
@@ -64,12 +71,27 @@ void lm_link_receive_begin(struct lm_link *link, int c, real *buffer, size_t n) 
                      lm_comm_links(), &link->chunks[c].receive));
 }
 
+static void check_length(const struct lm_link *link, int c, const MPI_Status *status) {
+    int n;
+    LM_MPI(MPI_Get_count(status, LM_MPI_REAL, &n));
+    LM_ASSERT(n == link->chunks[c].expected);
+}
+
 void lm_link_receive_end(struct lm_link *link, int c) {
     if (link->chunks[c].receive == MPI_REQUEST_NULL)
         return;
     MPI_Status status;
-    int n;
-    LM_MPI(MPI_Wait(&link->chunks[c].receive, &status));
-    LM_MPI(MPI_Get_count(&status, LM_MPI_REAL, &n));
-    LM_ASSERT(n == link->chunks[c].expected);
+    lm_mpi_wait(&link->chunks[c].receive, &status);
+    check_length(link, c, &status);
+}
+
+bool lm_link_receive_is_done(struct lm_link *link, int c) {
+    if (link->chunks[c].receive == MPI_REQUEST_NULL)
+        return true;
+    MPI_Status status;
+    int done;
+    LM_MPI(MPI_Test(&link->chunks[c].receive, &done, &status));
+    if (done)
+        check_length(link, c, &status);
+    return done;
 }

@@ -18,12 +18,16 @@ struct lm_link *lm_link_create(int edge, int n_edges, int peer, bool is_parent, 
 void lm_link_destroy(struct lm_link *link);
 
 /* Begin to send n reals of chunk c; data must stay as they are until send_end, which returns
- * at once when nothing is under way. Neighbour; thread-safe for different chunks. */
+ * at once when nothing is under way; or until is_done says so, at once. Neighbour; thread-safe
+ * for different chunks. */
 void lm_link_send_begin(struct lm_link *link, int c, const real *data, size_t n);
 void lm_link_send_end(struct lm_link *link, int c);
+bool lm_link_send_is_done(struct lm_link *link, int c);
 
-/* Post a receive of n reals for chunk c; after receive_end the buffer holds them. */
+/* Post a receive of n reals for chunk c; after receive_end, or when is_done, the buffer holds
+ * them. */
 void lm_link_receive_begin(struct lm_link *link, int c, real *buffer, size_t n);
 void lm_link_receive_end(struct lm_link *link, int c);
+bool lm_link_receive_is_done(struct lm_link *link, int c);
 
 #endif

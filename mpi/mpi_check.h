@@ -9,6 +9,9 @@
 
 void lm_mpi_check(int result, const char *call, const char *file, int line);
 
+/* MPI_Wait, as lm_comm_idle waits. */
+void lm_mpi_wait(MPI_Request *request, MPI_Status *status);
+
 #ifdef LAMINA_DOUBLE
 #define LM_MPI_REAL MPI_DOUBLE
 #else

@@ -169,3 +169,17 @@ void lm_node_send_values_end(struct lm_node *node, int c) {
     FOR_LINKS(port, node, up, n_children)
     lm_link_send_end(port->link, c);
 }
+
+bool lm_node_values_are_here(struct lm_node *node, int c) {
+    FOR_LINKS(port, node, down, n_parents)
+    if (!lm_link_receive_is_done(port->link, c) || !lm_link_send_is_done(port->link, c))
+        return false;
+    return true;
+}
+
+bool lm_node_feedback_is_here(struct lm_node *node, int c) {
+    FOR_LINKS(port, node, up, n_children)
+    if (!lm_link_receive_is_done(port->link, c) || !lm_link_send_is_done(port->link, c))
+        return false;
+    return true;
+}

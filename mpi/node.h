@@ -63,10 +63,16 @@ void lm_node_receive_values_end(struct lm_node *node, int c);
 void lm_node_send_feedback_begin(struct lm_node *node, int c);
 void lm_node_send_feedback_end(struct lm_node *node, int c);
 
+/* Whether the values from below have come and the feedback has left: begin may follow. */
+bool lm_node_values_are_here(struct lm_node *node, int c);
+
 /* The same with the children: feedback from above, `values` (units, width) to them. */
 void lm_node_receive_feedback_begin(struct lm_node *node, int c);
 void lm_node_receive_feedback_end(struct lm_node *node, int c);
 void lm_node_send_values_begin(struct lm_node *node, int c, const real *values);
 void lm_node_send_values_end(struct lm_node *node, int c);
+
+/* Whether the feedback from above has come and the values have left. */
+bool lm_node_feedback_is_here(struct lm_node *node, int c);
 
 #endif

@@ -134,7 +134,8 @@ static void receive(struct lm_replicas *replicas, int i, int from, int tag, real
 }
 
 static void wait_all(struct sum *sum) {
-    LM_MPI(MPI_Waitall(sum->n_requests, sum->requests, MPI_STATUSES_IGNORE));
+    for (int i = 0; i < sum->n_requests; i++)
+        lm_mpi_wait(&sum->requests[i], MPI_STATUS_IGNORE);
     sum->n_requests = 0;
 }
 

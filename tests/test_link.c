@@ -97,6 +97,48 @@ START_TEST(values_go_up_and_feedback_down) {
 }
 END_TEST
 
+/* Asking whether a message is there instead of waiting for it. */
+static void poll_chunk(struct ring *ring, int c) {
+    bool done = false;
+    for (int n = 1; !done; n++) {
+        done = lm_link_receive_is_done(ring->down, c) && lm_link_receive_is_done(ring->up, c) &&
+               lm_link_send_is_done(ring->up, c) && lm_link_send_is_done(ring->down, c);
+        lm_comm_idle(n);
+    }
+}
+
+START_TEST(messages_can_be_asked_for) {
+    struct ring *ring = ring_create(1, 0);
+    poll_chunk(ring, 0); /* nothing is under way */
+    for (int c = 0; c < CHUNKS; c++) {
+        receive_chunk(ring, c);
+        ck_assert(!lm_link_receive_is_done(ring->up, c)); /* its sender waits below */
+        lm_comm_barrier();
+        send_chunk(ring, c, c);
+        poll_chunk(ring, c);
+        expect_chunk(ring, c, c);
+    }
+    ring_destroy(ring);
+}
+END_TEST
+
+/* Ranks that sleep while they wait miss nothing. */
+START_TEST(crowded_ranks_wait_asleep) {
+    struct ring *ring = ring_create(1, 0);
+    lm_comm_set_threads(1 << 16); /* more than any node has */
+    for (int c = 0; c < CHUNKS; c++) {
+        receive_chunk(ring, c);
+        send_chunk(ring, c, 1);
+    }
+    for (int c = 0; c < CHUNKS; c++) {
+        c % 2 ? end_chunk(ring, c) : poll_chunk(ring, c);
+        expect_chunk(ring, c, 1);
+    }
+    lm_comm_set_threads(0);
+    ring_destroy(ring);
+}
+END_TEST
+
 /* All chunks under way at once, ended in another order than begun. */
 START_TEST(chunks_travel_on_their_own) {
     struct ring *ring = ring_create(1, 0);
@@ -168,6 +210,7 @@ END_TEST
 int main(void) {
     lm_comm_start();
     int result = RUN_TESTS_TOGETHER("link", values_go_up_and_feedback_down,
+                                    messages_can_be_asked_for, crowded_ranks_wait_asleep,
                                     chunks_travel_on_their_own, edges_do_not_mix,
                                     threads_may_share_a_link, ending_nothing_returns_at_once);
     lm_comm_finish();

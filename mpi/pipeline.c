@@ -1,0 +1,103 @@
+#include "pipeline.h"
+
+#include "comm.h"
+
+enum { IN_FLIGHT = 3 };
+
+/* A chunk under way: it is at a node in the errors or the values of a step. */
+struct flight {
+    int chunk, node;
+    long step;
+    bool values;
+};
+
+#define FOR_NODES(pipeline, node)                                                              \
+    for (struct lm_node *node = (pipeline)->nodes->node;                                       \
+         node < (pipeline)->nodes->node + (pipeline)->nodes->n; node++)
+
+/* Errors travel down one layer per step: a layer at distance d from the output has none
+ * before step d (counted from 0), so its errors, feedback and values are at rest till then. */
+static bool has_error(const struct lm_node *node, long step) {
+    return step >= node->layer->plan->distance;
+}
+
+/* A hidden layer above the input has no feedback to give, so only its last error counts. */
+static bool needs_error(const struct lm_node *node, long step, long end) {
+    bool silent = node->layer->plan->clamped && !node->layer->is_output;
+    return has_error(node, step) && (!silent || step + 1 == end);
+}
+
+/* Errors of a node, when the values of the step before have come. */
+static bool make_errors(const struct lm_pipeline *pipeline, struct lm_node *node, int c,
+                        long step) {
+    if (!lm_node_values_are_here(node, c))
+        return false;
+    if (needs_error(node, step, pipeline->end))
+        pipeline->rule->errors(pipeline->inference, node->layer, c, pipeline->scratch);
+    lm_node_send_feedback_begin(node, c);
+    if (pipeline->rule->values_travel)
+        lm_node_receive_values_begin(node, c, false);
+    return true;
+}
+
+/* Values of a node, when the feedback of this step has come. */
+static bool move_values(const struct lm_pipeline *pipeline, struct lm_node *node, int c,
+                        long step) {
+    if (!lm_node_feedback_is_here(node, c))
+        return false;
+    if (has_error(node, step + 1))
+        pipeline->rule->values(pipeline->inference, node->layer, c, pipeline->scratch);
+    if (step + 1 < pipeline->end)
+        lm_node_receive_feedback_begin(node, c);
+    if (pipeline->rule->values_travel)
+        lm_node_send_values_begin(node, c, node->layer->chunks[c].value);
+    return true;
+}
+
+static void begin(const struct lm_pipeline *pipeline, struct flight *flight, int c) {
+    *flight = (struct flight){.chunk = c, .step = pipeline->first};
+    FOR_NODES(pipeline, node) lm_node_receive_feedback_begin(node, c);
+}
+
+/* Take a chunk as far as it can go; whether it moved. */
+static bool advance(const struct lm_pipeline *pipeline, struct flight *flight) {
+    bool moved = false;
+    while (flight->step < pipeline->end) {
+        for (; flight->node < pipeline->nodes->n; flight->node++) {
+            struct lm_node *node = &pipeline->nodes->node[flight->node];
+            if (!(flight->values ? move_values : make_errors)(pipeline, node, flight->chunk,
+                                                              flight->step))
+                return moved;
+            moved = true;
+        }
+        flight->node = 0;
+        flight->step += flight->values;
+        flight->values = !flight->values;
+    }
+    return moved;
+}
+
+void lm_pipeline_run(const struct lm_pipeline *pipeline) {
+    struct flight flights[IN_FLIGHT];
+    int n = 0, next = pipeline->chunk, idle = 0;
+    while (n > 0 || next < pipeline->n_chunks) {
+        for (; n < IN_FLIGHT && next < pipeline->n_chunks; next += pipeline->stride)
+            begin(pipeline, &flights[n++], next);
+        int i = 0;
+        while (i < n && !advance(pipeline, &flights[i]))
+            i++;
+        idle = i < n ? 0 : idle + 1;
+        if (idle)
+            lm_comm_idle(idle);
+        else if (flights[i].step == pipeline->end) {
+            for (n--; i < n; i++)
+                flights[i] = flights[i + 1];
+        }
+    }
+    for (int c = pipeline->chunk; c < pipeline->n_chunks; c += pipeline->stride)
+        FOR_NODES(pipeline, node) {
+            lm_node_receive_values_end(node, c);
+            lm_node_send_feedback_end(node, c);
+            lm_node_send_values_end(node, c);
+        }
+}
