@@ -121,6 +121,9 @@ static bool read_contents(struct lm_store *store, struct lm_checkpoint *checkpoi
         !lm_store_get_integer(store, "/", "steps_done", &checkpoint->steps_done, status) ||
         !lm_store_get_integer(store, "/", "n_layers", &n_layers, status))
         return false;
+    if (checkpoint->steps_done < 0)
+        return lm_fail(status, LM_DATA, "%s: %lld training steps are done: at least 0 expected",
+                       lm_store_path(store), (long long)checkpoint->steps_done);
     if (n_layers != checkpoint->n_layers)
         return lm_fail(status, LM_DATA, "%s: %lld layers: %d expected", lm_store_path(store),
                        (long long)n_layers, checkpoint->n_layers);
@@ -144,7 +147,7 @@ static bool read_records(struct lm_store *store, const struct lm_checkpoint *che
                          struct lm_status *status) {
     int64_t steps = checkpoint->steps_done;
     int64_t most = lm_records_get_plan(checkpoint->records)->n_steps;
-    if (steps < 0 || steps > most)
+    if (steps > most)
         return lm_fail(status, LM_DATA,
                        "%s: %lld training steps are done: at most %lld expected",
                        lm_store_path(store), (long long)steps, (long long)most);

@@ -185,7 +185,7 @@ static bool open_file(struct idx_file *file, const char *folder, enum lm_split s
     if (!file->stream)
         return lm_fail(status, LM_NO_INPUT, "%s: cannot be opened: %s", file->path,
                        strerror(errno));
-    gzbuffer(file->stream, 1 << 17);
+    gzbuffer(file->stream, 1 << 16);
     return read_header(file, status) && (!data || read_content(file, data, status));
 }
 

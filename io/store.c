@@ -656,22 +656,25 @@ static bool no_attribute(struct lm_store *store, const char *object, const char 
                    object, name, kind);
 }
 
-/* The class of an attribute, H5T_NO_CLASS if there is none. */
-static H5T_class_t attribute_class(struct lm_store *store, const char *object,
-                                   const char *name) {
+/* An attribute that holds one value of a class, or an invalid identifier. */
+static hid_t open_attribute(struct lm_store *store, const char *object, const char *name,
+                            H5T_class_t class) {
     hid_t attribute = got(H5Aopen_by_name(store->file, object, name, H5P_DEFAULT, H5P_DEFAULT));
     hid_t type = attribute < 0 ? attribute : got(H5Aget_type(attribute));
-    H5T_class_t class = type < 0 ? H5T_NO_CLASS : H5Tget_class(type);
-    drop(type), drop(attribute);
-    return class;
+    hid_t space = attribute < 0 ? attribute : got(H5Aget_space(attribute));
+    bool fits = type >= 0 && H5Tget_class(type) == class && space >= 0 &&
+                H5Sget_simple_extent_npoints(space) == 1;
+    drop(type), drop(space);
+    if (fits)
+        return attribute;
+    drop(attribute);
+    return H5I_INVALID_HID;
 }
 
 static bool get_number(struct lm_store *store, const char *object, const char *name, hid_t type,
                        void *value) {
     begin();
-    if (attribute_class(store, object, name) != H5Tget_class(type))
-        return false;
-    hid_t attribute = got(H5Aopen_by_name(store->file, object, name, H5P_DEFAULT, H5P_DEFAULT));
+    hid_t attribute = open_attribute(store, object, name, H5Tget_class(type));
     bool ok = attribute >= 0 && done(H5Aread(attribute, type, value));
     return drop(attribute) && ok;
 }
@@ -692,13 +695,10 @@ char *lm_store_get_text(struct lm_store *store, const char *object, const char *
                         struct lm_status *status) {
     begin();
     char *text = NULL, *copy = NULL;
-    hid_t type = text_type();
-    if (type >= 0 && attribute_class(store, object, name) == H5T_STRING) {
-        hid_t on = got(H5Aopen_by_name(store->file, object, name, H5P_DEFAULT, H5P_DEFAULT));
-        if (on >= 0 && done(H5Aread(on, type, &text)))
-            copy = lm_copy_string(text ? text : "");
-        drop(on);
-    }
+    hid_t type = text_type(), attribute = open_attribute(store, object, name, H5T_STRING);
+    if (type >= 0 && attribute >= 0 && done(H5Aread(attribute, type, &text)))
+        copy = lm_copy_string(text ? text : "");
+    drop(attribute);
     if (text)
         done(H5free_memory(text));
     drop(type);

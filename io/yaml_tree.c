@@ -9,22 +9,12 @@
 
 enum { STEP = 64 };
 
-/* A message is one line, whatever a file had in its values. */
-static void make_printable(struct lm_status *status) {
-    for (char *c = status->message; *c; c++)
-        if ((unsigned char)*c < ' ' || *c == 127)
-            *c = ' ';
-}
-
 bool lm_yaml_fail_prefix(struct lm_status *status, const struct lm_yaml *node,
                          const char *key) {
     const char *colon = *key ? ": " : "";
     if (node->line > 0)
-        lm_fail_prefix(status, "%s:%ld: %s%s", node->source, node->line, key, colon);
-    else
-        lm_fail_prefix(status, "%s: %s%s", node->source, key, colon);
-    make_printable(status);
-    return false;
+        return lm_fail_prefix(status, "%s:%ld: %s%s", node->source, node->line, key, colon);
+    return lm_fail_prefix(status, "%s: %s%s", node->source, key, colon);
 }
 
 bool lm_yaml_fail(struct lm_status *status, const struct lm_yaml *node, const char *key,
@@ -253,10 +243,8 @@ static const char *summary(const struct lm_yaml *node, char text[STEP]) {
 static bool differ(const struct lm_yaml *a, const struct lm_yaml *b, const char *key,
                    struct lm_status *status) {
     char text[2][STEP];
-    lm_fail(status, LM_CONFIG, "%s: %s against %s", key, summary(a, text[0]),
-            summary(b, text[1]));
-    make_printable(status);
-    return false;
+    return lm_fail(status, LM_CONFIG, "%s: %s against %s", key, summary(a, text[0]),
+                   summary(b, text[1]));
 }
 
 static bool same_nodes(const struct lm_yaml *a, const struct lm_yaml *b, const char *key,

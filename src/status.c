@@ -8,12 +8,20 @@
 static void (*abort_hook)(int code);
 static const char *abort_who;
 
+/* A message is one line, whatever a file had in its values. */
+static void make_printable(struct lm_status *status) {
+    for (char *c = status->message; *c; c++)
+        if ((unsigned char)*c < ' ' || *c == 127)
+            *c = ' ';
+}
+
 bool lm_fail(struct lm_status *status, enum lm_code code, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
     status->code = code;
     vsnprintf(status->message, sizeof status->message, format, arguments);
     va_end(arguments);
+    make_printable(status);
     return false;
 }
 
@@ -26,6 +34,7 @@ bool lm_fail_prefix(struct lm_status *status, const char *format, ...) {
     va_end(arguments);
     if (length >= 0 && (size_t)length < sizeof status->message)
         snprintf(status->message + length, sizeof status->message - (size_t)length, "%s", old);
+    make_printable(status);
     return false;
 }
 

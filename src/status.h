@@ -37,8 +37,9 @@ struct lm_status {
     char message[1024];
 };
 
-/* Fill *status with a code and a formatted line; returns false, so that a
- * function can end with `return lm_fail(status, ...)`. */
+/* Fill *status with a code and a formatted line, in which a space stands for every
+ * control character; returns false, so that a function can end with
+ * `return lm_fail(status, ...)`. */
 bool lm_fail(struct lm_status *status, enum lm_code code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

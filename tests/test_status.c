@@ -24,6 +24,15 @@ START_TEST(prefix_comes_before_and_keeps_the_code) {
 }
 END_TEST
 
+START_TEST(messages_are_one_printable_line) {
+    struct lm_status status = {0};
+    lm_fail(&status, LM_DATA, "a\nb\033c\177\303\251");
+    ck_assert_str_eq(status.message, "a b c \303\251");
+    lm_fail_prefix(&status, "x\r\ty: ");
+    ck_assert_str_eq(status.message, "x  y: a b c \303\251");
+}
+END_TEST
+
 /* A status between two guards, and a text longer than a message. */
 struct guarded {
     char before[16];
@@ -89,6 +98,6 @@ END_TEST
 
 int main(void) {
     return RUN_TESTS("status", fail_fills_code_and_message,
-                     prefix_comes_before_and_keeps_the_code, long_messages_are_cut,
-                     abort_ends_with_its_code_and_words);
+                     prefix_comes_before_and_keeps_the_code, messages_are_one_printable_line,
+                     long_messages_are_cut, abort_ends_with_its_code_and_words);
 }

@@ -2,6 +2,7 @@
 import gzip
 
 import h5py
+import numpy as np
 import pytest
 from program import FIGURES, one_rank_only, run, write_cifar10, write_settings
 
@@ -181,6 +182,26 @@ def test_resume_from_a_checkpoint_with_a_hole(tmp_path):
     with h5py.File(checkpoint, "a") as file:
         del file["layers/V2/parameters"]
     train(tmp_path, "--resume", expect=65, words=[checkpoint.name, "V2"])
+
+
+@pytest.mark.parametrize("name, value, words", [
+    ("n_layers", np.full((40, 50), 4), ["n_layers", "whole number"]),
+    ("n_layers", np.array([], np.int64), ["n_layers", "whole number"]),
+    ("n_layers", 4.0, ["n_layers", "whole number"]),
+    ("n_layers", 2 ** 40, ["1099511627776 layers", "4 expected"]),
+    ("steps_done", -1, ["-1 training steps"]),
+    ("steps_done", 11, ["11 training steps", "at most 10"]),
+    ("settings", ["a text"] * 500, ["settings", "text"]),
+    ("settings", h5py.Empty("S1"), ["settings", "text"]),
+    ("format", "a\x1b[2Jb\nc", ["'a [2Jb c'"]),
+    ("format", np.bytes_(b"lamina checkpoint"), ["is not a lamina checkpoint"]),
+])
+def test_resume_from_a_checkpoint_with_strange_attributes(tmp_path, name, value, words):
+    checkpoint = half_run(tmp_path)
+    with h5py.File(checkpoint, "a") as file:
+        del file.attrs[name]
+        file.attrs[name] = value
+    train(tmp_path, "--resume", expect=65, words=[checkpoint.name, *words])
 
 
 def test_from_another_network(tmp_path):
