@@ -19,6 +19,7 @@ TRAINING = {("fig1", "mnist"): ("PCMNIST", "ABCD"),
             ("fig5", "cifar10"): ("FixedPredPCCIFAReta1", "EFGH")}
 GRADIENTS = {("fig2", "mnist"): "PCMNISTErrsVsIts",
              ("fig4", "mnist"): "FixedPredPCMNISTErrsVsIts"}
+ZERO = 1e-6  # what is smaller was drawn at zero
 STEP_SIZES = ("0.1", "0.2", "0.5", "1")
 FIGURES = sorted({figure for figure, _ in (*TRAINING, *GRADIENTS)})
 
@@ -46,7 +47,8 @@ def _table(name):
     with open(os.path.join(FOLDER, f"{name}.csv"), newline="", encoding="ascii") as file:
         rows = list(csv.reader(file))
     numbers = [[float(cell) if cell else np.nan for cell in row] for row in rows[1:]]
-    return rows[0], np.array(numbers)
+    numbers = np.array(numbers)
+    return rows[0], np.where(abs(numbers) < ZERO, 0, numbers)
 
 
 def _training(name, letters):

@@ -32,6 +32,7 @@ def test_gradients_figures():
     assert old["relative_error"].shape == old["angle"].shape == (4, 5, 400)
     assert abs(old["relative_error"][0, 0, 399] - 0.651) < 1e-3
     assert np.isnan(old["relative_error"][3, 0, 60])
+    assert old["angle"][0, -1, 0] == old["relative_error"][0, -1, 0] == 0
     assert published.curves("fig4")["relative_error"].shape == (4, 5, 200)
     assert published.curves("fig4", "cifar10") is None
 
