@@ -109,7 +109,7 @@ static void measure_step_size(struct measurement *measurement, int s) {
     const struct lm_settings *settings = session->settings;
     struct lm_inference inference =
         lm_session_inference(session, settings->gradients.step[s], session->batch);
-    lm_cortex_begin(session->cortex, session->rule);
+    lm_cortex_begin(session->cortex);
     for (long i = 0; i < settings->gradients.steps; i++) {
         lm_traffic_open(LM_PHASE_EVALUATE);
         lm_cortex_infer(session->cortex, session->rule, &inference, 1);

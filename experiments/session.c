@@ -223,7 +223,7 @@ void lm_session_exact(struct lm_session *session) {
 void lm_session_infer(struct lm_session *session, const struct lm_rule *rule,
                       const struct lm_inference *inference, long n, enum lm_phase phase) {
     lm_traffic_open(phase);
-    lm_cortex_begin(session->cortex, rule);
+    lm_cortex_begin(session->cortex);
     lm_cortex_infer(session->cortex, rule, inference, n);
     lm_traffic_close();
 }

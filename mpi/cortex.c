@@ -207,7 +207,7 @@ static void forward_work(const struct worker *worker) {
     FOR_CHUNKS(worker, c)
     FOR_NODES(worker, node) {
         lm_node_receive_values_end(node, c);
-        lm_layer_forward(node->layer, c);
+        lm_layer_forward(node->layer, c, worker->scratch);
         lm_node_send_values_begin(node, c, node->layer->chunks[c].forward);
     }
     FOR_CHUNKS(worker, c) drain(worker->cortex, c);
@@ -217,29 +217,8 @@ void lm_cortex_forward(struct lm_cortex *cortex) {
     run(cortex, NULL, forward_work);
 }
 
-static void begin_work(const struct worker *worker) {
-    const struct lm_rule *rule = worker->job->rule;
-    FOR_CHUNKS(worker, c)
-    FOR_NODES(worker, node) {
-        struct lm_layer_chunk *chunk = &node->layer->chunks[c];
-        size_t n = node->layer->plan->units * chunk->width;
-        rule->begin(n, chunk->forward, chunk->value);
-        memset(chunk->error, 0, n * sizeof *chunk->error);
-        for (int k = 0; k < node->layer->plan->n_parents; k++) {
-            struct lm_port *port = &node->down[k];
-            size_t length = lm_node_length(node, port, c);
-            if (port->link)
-                rule->begin(length, chunk->parent_forward[k],
-                            port->value + (size_t)c * port->block);
-            if (chunk->feedback[k])
-                memset(chunk->feedback[k], 0, length * sizeof *chunk->feedback[k]);
-        }
-    }
-}
-
-void lm_cortex_begin(struct lm_cortex *cortex, const struct lm_rule *rule) {
+void lm_cortex_begin(struct lm_cortex *cortex) {
     cortex->steps = 0;
-    run(cortex, &(struct job){.rule = rule}, begin_work);
 }
 
 static void infer_work(const struct worker *worker) {

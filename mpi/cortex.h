@@ -67,8 +67,8 @@ int *lm_cortex_label(const struct lm_cortex *cortex, int c);
 /* hat v of every layer. Neighbour. */
 void lm_cortex_forward(struct lm_cortex *cortex);
 
-/* Start inference at hat v. Local. */
-void lm_cortex_begin(struct lm_cortex *cortex, const struct lm_rule *rule);
+/* The next inference starts at hat v, whatever its rule. Local. */
+void lm_cortex_begin(struct lm_cortex *cortex);
 
 /* n more steps of inference (one sweep for a rule that sweeps). Neighbour: n messages per
  * link and chunk down, and n up if values travel; 1 down for a sweep. */

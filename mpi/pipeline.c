@@ -2,6 +2,8 @@
 
 #include "comm.h"
 
+#include <string.h>
+
 enum { IN_FLIGHT = 3 };
 
 /* A chunk under way: it is at a node in the errors or the values of a step. */
@@ -54,8 +56,35 @@ static bool move_values(const struct lm_pipeline *pipeline, struct lm_node *node
     return true;
 }
 
+/* What goes down is zero at first. Of an only child on this rank nobody reads it before it is
+ * made. */
+static void clear_feedback(const struct lm_node *node, int k, int c) {
+    const struct lm_port *port = &node->down[k];
+    real *feedback = node->layer->chunks[c].feedback[k];
+    if (feedback && (port->link || port->other->plan->n_children > 1))
+        memset(feedback, 0, lm_node_length(node, port, c) * sizeof *feedback);
+}
+
+/* A layer at hat v. */
+static void rest(const struct lm_pipeline *pipeline, const struct lm_node *node, int c) {
+    struct lm_layer_chunk *chunk = &node->layer->chunks[c];
+    size_t n = node->layer->plan->units * chunk->width;
+    pipeline->rule->begin(n, chunk->forward, chunk->value);
+    memset(chunk->own_error, 0, n * sizeof *chunk->own_error);
+    chunk->error = chunk->own_error;
+    for (int k = 0; k < node->layer->plan->n_parents; k++) {
+        struct lm_port *port = &node->down[k];
+        if (port->link)
+            pipeline->rule->begin(lm_node_length(node, port, c), chunk->parent_forward[k],
+                                  port->value + (size_t)c * port->block);
+        clear_feedback(node, k, c);
+    }
+}
+
 static void begin(const struct lm_pipeline *pipeline, struct flight *flight, int c) {
     *flight = (struct flight){.chunk = c, .step = pipeline->first};
+    if (pipeline->first == 0)
+        FOR_NODES(pipeline, node) rest(pipeline, node, c);
     FOR_NODES(pipeline, node) lm_node_receive_feedback_begin(node, c);
 }
 

@@ -10,7 +10,7 @@
 #include "node.h"
 #include "rule.h"
 
-/* Steps first .. end - 1 of inference, counted since its beginning, on chunks chunk,
+/* Steps first .. end - 1 of inference, counted since its beginning at hat v, on chunks chunk,
  * chunk + stride ... below n_chunks. */
 struct lm_pipeline {
     struct lm_nodes *nodes;

@@ -6,13 +6,18 @@
 #include <math.h>
 #include <string.h>
 
+/* Differences need the outputs within a stage; what rests on the input alone has none. */
+static size_t activations_of(const struct lm_plan *plan) {
+    return plan->clamped ? plan->map.outputs : plan->map.activations;
+}
+
 static void init_chunk(struct lm_layer *layer, struct lm_layer_chunk *chunk, size_t width) {
     const struct lm_map *map = &layer->plan->map;
     size_t state = layer->plan->units * width;
-    chunk->activations = lm_allocate(map->activations * width, sizeof(real));
-    chunk->tape = lm_allocate(map->tape * width, sizeof(real));
+    chunk->activations = lm_allocate(activations_of(layer->plan) * width, sizeof(real));
+    chunk->tape = lm_allocate(map->own_tape * width, sizeof(real));
     chunk->value = lm_allocate(state, sizeof(real));
-    chunk->error = lm_allocate(state, sizeof(real));
+    chunk->own_error = lm_allocate(state, sizeof(real));
     if (layer->is_output) {
         chunk->prediction = lm_allocate(state, sizeof(real));
         chunk->label = lm_allocate(width, sizeof(int));
@@ -49,7 +54,7 @@ void lm_layer_destroy(struct lm_layer *layer) {
         lm_free(chunk->activations);
         lm_free(chunk->tape);
         lm_free(chunk->value);
-        lm_free(chunk->error);
+        lm_free(chunk->own_error);
         lm_free(chunk->prediction);
         lm_free(chunk->label);
         lm_free(chunk->child_feedback);
@@ -67,6 +72,7 @@ void lm_layer_set_count(struct lm_layer *layer, int c, size_t count) {
     struct lm_layer_chunk *chunk = &layer->chunks[c];
     chunk->count = count;
     chunk->width = lm_width(count);
+    chunk->error = chunk->own_error;
     chunk->forward = lm_map_output(&layer->plan->map, chunk->activations, chunk->width);
 }
 
@@ -84,10 +90,22 @@ void lm_layer_init_parameters(struct lm_layer *layer, uint64_t seed) {
     }
 }
 
-void lm_layer_forward(struct lm_layer *layer, int c) {
-    struct lm_layer_chunk *chunk = &layer->chunks[c];
-    lm_map_forward(&layer->plan->map, layer->parameters, chunk->parent_forward, chunk->width,
-                   chunk->activations, chunk->tape);
+struct lm_map_run lm_layer_run(const struct lm_layer *layer, int c,
+                               const struct lm_scratch *scratch) {
+    const struct lm_layer_chunk *chunk = &layer->chunks[c];
+    return (struct lm_map_run){.map = &layer->plan->map,
+                               .parameters = layer->parameters,
+                               .x = chunk->parent_forward,
+                               .width = chunk->width,
+                               .activations = chunk->activations,
+                               .inner = !layer->plan->clamped,
+                               .tape = chunk->tape,
+                               .work = scratch->work};
+}
+
+void lm_layer_forward(struct lm_layer *layer, int c, const struct lm_scratch *scratch) {
+    struct lm_map_run run = lm_layer_run(layer, c, scratch);
+    lm_map_forward(&run);
 }
 
 void lm_layer_update(struct lm_layer *layer, const struct lm_optimizer *optimizer, long t,
@@ -141,21 +159,21 @@ bool lm_all_finite(size_t n, const real *array) {
 
 void lm_scratch_init(struct lm_scratch *scratch, int n, struct lm_layer *const layers[],
                      size_t width) {
-    size_t activations = 0, tape = 0, widest = 0, inputs = 0, units = 0;
+    size_t activations = 0, tape = 0, work = 0, inputs = 0, units = 0;
     for (int i = 0; i < n; i++) {
         const struct lm_map *map = &layers[i]->plan->map;
         size_t in = 0;
         for (int k = 0; k < map->operators[0].n_inputs; k++)
             in += lm_shape_units(&map->operators[0].in[k]);
-        activations = map->activations > activations ? map->activations : activations;
+        activations = map->outputs > activations ? map->outputs : activations;
         tape = map->tape > tape ? map->tape : tape;
-        widest = map->widest > widest ? map->widest : widest;
+        work = lm_map_work(map, width) > work ? lm_map_work(map, width) : work;
         inputs = in > inputs ? in : inputs;
         units = layers[i]->plan->units > units ? layers[i]->plan->units : units;
     }
     scratch->activations = lm_allocate(activations * width, sizeof(real));
     scratch->tape = lm_allocate(tape * width, sizeof(real));
-    scratch->pull = lm_allocate(2 * widest * width, sizeof(real));
+    scratch->work = lm_allocate(work, sizeof(real));
     scratch->inputs = lm_allocate(inputs * width, sizeof(real));
     scratch->sum = lm_allocate(units * width, sizeof(real));
 }
@@ -163,11 +181,11 @@ void lm_scratch_init(struct lm_scratch *scratch, int n, struct lm_layer *const l
 void lm_scratch_clear(struct lm_scratch *scratch) {
     lm_free(scratch->activations);
     lm_free(scratch->tape);
-    lm_free(scratch->pull);
+    lm_free(scratch->work);
     lm_free(scratch->inputs);
     lm_free(scratch->sum);
 }
 
 size_t lm_plan_bytes_per_input(const struct lm_plan *plan) {
-    return (plan->map.activations + plan->map.tape + 2 * plan->units) * sizeof(real);
+    return (activations_of(plan) + plan->map.own_tape + 2 * plan->units) * sizeof(real);
 }

@@ -20,7 +20,9 @@ struct lm_layer_chunk {
     real *tape;          /* of the map at hat v */
     real *forward;       /* hat v: the end of activations. Not owned */
     real *value;         /* v or v - hat v. The output layer has none that is free */
-    real *error;         /* eps; at the output d loss / d mu */
+    const real *error;   /* eps; at the output d loss / d mu. In own_error, but for a rule that
+                            takes over the feedback of an only child as it is */
+    real *own_error;     /* where eps is made */
     real *prediction;    /* mu at the last errors; output layer only, else NULL */
     int *label;          /* (count) output layer only, else NULL */
     const real *parent_forward[LM_MAX_PARENTS]; /* hat v of each parent, or the input */
@@ -45,7 +47,7 @@ struct lm_layer {
 /* What one thread needs to work on one chunk of any layer of a rank. */
 struct lm_scratch {
     real *activations, *tape; /* of the widest map */
-    real *pull;               /* 2 * widest operator output */
+    real *work;               /* of the map (map.h) */
     real *inputs;             /* all parents' values side by side */
     real *sum;                /* one layer's feedback */
 };
@@ -65,8 +67,12 @@ void lm_layer_set_count(struct lm_layer *layer, int c, size_t count);
  * from the counter-based generator keyed by seed, layer and element. */
 void lm_layer_init_parameters(struct lm_layer *layer, uint64_t seed);
 
+/* The map of the layer at chunk c's hat v below. */
+struct lm_map_run lm_layer_run(const struct lm_layer *layer, int c,
+                               const struct lm_scratch *scratch);
+
 /* hat v and the tape of chunk c from the parents' hat v. */
-void lm_layer_forward(struct lm_layer *layer, int c);
+void lm_layer_forward(struct lm_layer *layer, int c, const struct lm_scratch *scratch);
 
 /* One optimizer step number t = 1, 2, ... from layer->gradient (parallel). */
 void lm_layer_update(struct lm_layer *layer, const struct lm_optimizer *optimizer, long t,

@@ -1,14 +1,18 @@
 /* Map: the chain of operators that a layer applies to its parents' values,
  * mu = f(v; theta), and its pull back J^T e.
  *
- * The output of every operator is kept for one chunk in a block `activations`, the
- * tapes in a block `tape`; both are cut up by offsets per input, so a block is
- * offset * width reals into the array. Operators that only reshape are left out:
- * their output is their input. */
+ * The chain is done in stages (stage.h). The output of every operator is kept for one chunk in
+ * a block `activations`, the tapes in a block `tape`; both are cut up by offsets per input, so
+ * a block is offset * width reals into the array. What stands between the operators of a stage,
+ * needed by differences only, lies behind the rest and may be left out. Operators that only
+ * reshape are left out: their output is their input.
+ *
+ * relu before maxpool2d is done behind it: the largest of the rectified units is the largest
+ * unit, rectified, with the same derivative, and there are fewer of them. */
 #ifndef LAMINA_MAP_H
 #define LAMINA_MAP_H
 
-#include "operator.h"
+#include "stage.h"
 
 enum { LM_MAX_OPERATORS = 16 };
 
@@ -25,10 +29,29 @@ struct lm_map {
     size_t activation_offset[LM_MAX_OPERATORS]; /* per input */
     size_t tape_offset[LM_MAX_OPERATORS];       /* per input */
     size_t parameters;                          /* length of the packed parameters */
-    size_t activations;                         /* reals per input of an activations block */
-    size_t tape;                                /* reals per input of a tape block */
-    size_t widest;                              /* units of the widest operator output */
+    size_t outputs;     /* reals per input of the stages' outputs in an activations block */
+    size_t activations; /* the same of all operators' outputs */
+    size_t own_tape;    /* reals per input of a tape block at x, where tapes that are a stage's
+                           output are found in the activations */
+    size_t tape;        /* the same of a block of all tapes */
+    size_t widest;      /* units of the widest operator output */
     struct lm_shape out;
+    int n_stages;
+    struct lm_stage stage[LM_MAX_OPERATORS];
+};
+
+/* What a map works on for one chunk. */
+struct lm_map_run {
+    const struct lm_map *map;
+    const real *parameters;
+    const real *const *x; /* (parents) each (units of the parent, width) */
+    size_t width;
+    real *activations; /* block */
+    bool inner;        /* `activations` has room for all operators' outputs, not only the
+                          stages'; needed by differences */
+    real *tape;        /* block of own_tape, or of all tapes if `moved` */
+    bool moved;        /* the tapes are not those of `activations`, but at x + dx */
+    real *work;        /* lm_map_work reals */
 };
 
 /* Chain operators over parents of the shapes in[n_inputs]; LM_CONFIG names the
@@ -36,28 +59,33 @@ struct lm_map {
 bool lm_map_init(struct lm_map *map, int n, const struct lm_operator_spec spec[], int n_inputs,
                  const struct lm_shape in[], struct lm_status *status);
 
-/* Activations and tape at x. x[k] (units of parent k, width). */
-void lm_map_forward(const struct lm_map *map, const real *parameters, const real *const x[],
-                    size_t width, real *activations, real *tape);
+/* Reals needed as `work` with chunks of up to `width` inputs. */
+size_t lm_map_work(const struct lm_map *map, size_t width);
+
+/* Activations and tape at x. */
+void lm_map_forward(const struct lm_map_run *run);
 
 /* f(x) within an activations block. */
 real *lm_map_output(const struct lm_map *map, real *activations, size_t width);
 
-/* The change of every activation when x moves to x + dx, into `changes` (a block
- * like activations; its lm_map_output is f(x + dx) - f(x)), and the tape at x + dx. */
-void lm_map_difference(const struct lm_map *map, const real *parameters, const real *const x[],
-                       real *activations, const real *const dx[], size_t width, real *changes,
+/* The changes of the stages' outputs when x moves to x + dx, into `changes` (a block like
+ * activations; its lm_map_output is f(x + dx) - f(x)), and all tapes at x + dx into `tape`.
+ * run->activations are those at x; run->tape is not used. */
+void lm_map_difference(const struct lm_map_run *run, const real *const dx[], real *changes,
                        real *tape);
 
-/* ex[k] = (df/dx_k)^T e from a tape; ex[k] NULL: not wanted. `scratch` has room for
- * 2 * map->widest * width reals. */
-void lm_map_pull_input(const struct lm_map *map, const real *parameters, const real *tape,
-                       const real *e, size_t width, real *const ex[], real *scratch);
+/* As lm_map_difference (with dx NULL: as lm_map_forward, into `changes`), and then e, which
+ * `error` makes of the change of f (of f(x)), and ex as lm_map_pull_input gives it, all in one
+ * go: neither the last stage's changes nor its tape are kept. */
+void lm_map_infer(const struct lm_map_run *run, const real *const dx[],
+                  const struct lm_stage_error *error, real *changes, real *tape, real *e,
+                  real *const ex[]);
+
+/* ex[k] = (df/dx_k)^T e from run->tape; ex[k] NULL: not wanted. */
+void lm_map_pull_input(const struct lm_map_run *run, const real *e, real *const ex[]);
 
 /* gradient += (df/dtheta)^T e at x, from activations and tape at x. */
-void lm_map_pull_parameters(const struct lm_map *map, const real *parameters,
-                            const real *const x[], real *activations, const real *tape,
-                            const real *e, size_t width, real *gradient, real *scratch);
+void lm_map_pull_parameters(const struct lm_map_run *run, const real *e, real *gradient);
 
 /* Floating-point operations of one forward pass, per input. A pull back to the
  * input or to the parameters costs as much again. */

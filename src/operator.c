@@ -87,6 +87,21 @@ bool lm_operator_init(struct lm_operator *op, const struct lm_operator_kind *kin
     return true;
 }
 
+void lm_operator_band(const struct lm_operator *op, size_t channel, size_t channels, size_t row,
+                      size_t rows, struct lm_operator *band) {
+    *band = *op;
+    band->channel = channel;
+    band->row = row;
+    band->out.extent[0] = channels;
+    band->out.extent[1] = rows;
+    if (op->rows_per_row) {
+        band->in[0].extent[0] = channels;
+        band->in[0].extent[1] = rows * op->rows_per_row;
+    }
+    if (op->tape)
+        band->tape = lm_shape_units(&band->out);
+}
+
 size_t lm_operator_parameters(const struct lm_operator *op) {
     return op->n_weights + op->n_biases;
 }

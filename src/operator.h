@@ -12,7 +12,11 @@
  *                    they are 1e-5 of the values ("state: deviation")
  *   pull_input       J_x^T e: the error at y pulled back to x, from the tape alone
  *   pull_parameters  J_theta^T e summed over the inputs of the chunk
- * Padding inputs hold finite numbers in x and zeros in e. */
+ * Padding inputs hold finite numbers in x and zeros in e.
+ *
+ * An operator may be restricted to a band of its output, some channels and some rows of each
+ * (lm_operator_band), so that the next one finds what it made in the nearest cache. Of a band
+ * y, e and the tape are arrays of their own, without gaps; results have the same bits. */
 #ifndef LAMINA_OPERATOR_H
 #define LAMINA_OPERATOR_H
 
@@ -40,9 +44,11 @@ struct lm_operator_kind {
     const char *name;    /* as in settings */
     const char *summary; /* one line for `lamina describe` and the README */
     struct lm_option options[LM_MAX_OPTIONS + 1];
-    bool joins; /* takes several parents (add, concat) */
-    bool view;  /* only reshapes: forward is a copy, which lm_map
-                   leaves out where it can */
+    bool joins;          /* takes several parents (add, concat) */
+    bool view;           /* only reshapes: forward is a copy, which lm_map
+                            leaves out where it can */
+    bool tape_is_output; /* the tape is y, and y may be passed for it */
+    bool bands; /* forward, difference and pull_parameters of a band work on all of x */
 
     /* From op->in (n_inputs shapes) and op->option set op->out, n_weights, n_biases,
      * fan_in, tape and flops (the rest is zero). LM_CONFIG when the shapes do not
@@ -80,6 +86,9 @@ struct lm_operator {
                                    kernel columns), then biases */
     size_t fan_in;              /* initial parameters are U(-1, 1) / sqrt(fan_in) */
     size_t tape;                /* reals per input that pull_input needs */
+    size_t rows_per_row;        /* local operators: y at a row depends on so many rows of the
+                                   same channel of x, which no other row needs; else 0 */
+    size_t channel, row;        /* of a band: its first channel and row; else 0 */
     double flops;               /* floating-point operations of forward per input, without
                                    those on padding */
 };
@@ -93,6 +102,12 @@ const struct lm_operator_kind *lm_operator_find(const char *name);
 bool lm_operator_init(struct lm_operator *op, const struct lm_operator_kind *kind,
                       const char *const option[LM_MAX_OPTIONS], int n_inputs,
                       const struct lm_shape in[], struct lm_status *status);
+
+/* op restricted to the rows [row, row + rows) of `channels` channels of its output, for a kind
+ * with `bands` or a local operator. x of a local one is restricted likewise: it holds the same
+ * channels, and rows_per_row rows for each. An output of rank 1 is channels of one row. */
+void lm_operator_band(const struct lm_operator *op, size_t channel, size_t channels, size_t row,
+                      size_t rows, struct lm_operator *band);
 
 /* Weights and biases together. */
 size_t lm_operator_parameters(const struct lm_operator *op);

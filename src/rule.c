@@ -81,7 +81,7 @@ void lm_rule_relax_value(const struct lm_inference *inference, struct lm_layer *
 void lm_rule_output_error(const struct lm_inference *inference, struct lm_layer *layer, int c) {
     struct lm_layer_chunk *chunk = &layer->chunks[c];
     inference->loss->error(layer->plan->units, chunk->width, chunk->count, chunk->prediction,
-                           chunk->label, inference->batch, chunk->error);
+                           chunk->label, inference->batch, chunk->own_error);
 }
 
 void lm_rule_output_forward_error(const struct lm_inference *inference, struct lm_layer *layer,
@@ -93,19 +93,16 @@ void lm_rule_output_forward_error(const struct lm_inference *inference, struct l
 }
 
 void lm_rule_pull_forward(struct lm_layer *layer, int c, const struct lm_scratch *scratch) {
-    struct lm_layer_chunk *chunk = &layer->chunks[c];
+    struct lm_map_run run = lm_layer_run(layer, c, scratch);
     if (!layer->plan->clamped)
-        lm_map_pull_input(&layer->plan->map, layer->parameters, chunk->tape, chunk->error,
-                          chunk->width, chunk->feedback, scratch->pull);
+        lm_map_pull_input(&run, layer->chunks[c].error, layer->chunks[c].feedback);
 }
 
 void lm_rule_learn_forward(const struct lm_inference *inference, struct lm_layer *layer, int c,
                            const struct lm_scratch *scratch, real *gradient) {
     (void)inference;
-    struct lm_layer_chunk *chunk = &layer->chunks[c];
-    lm_map_pull_parameters(&layer->plan->map, layer->parameters, chunk->parent_forward,
-                           chunk->activations, chunk->tape, chunk->error, chunk->width,
-                           gradient, scratch->pull);
+    struct lm_map_run run = lm_layer_run(layer, c, scratch);
+    lm_map_pull_parameters(&run, layer->chunks[c].error, gradient);
 }
 
 void lm_rule_begin_deviation(size_t n, const real *forward, real *value) {

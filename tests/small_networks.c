@@ -122,7 +122,7 @@ void small_run(struct small_cortex *small, const char *rule, const char *state,
                const struct lm_inference *inference, long n, bool exact) {
     const struct lm_rule *row = lm_rule_find(rule, state);
     lm_cortex_forward(small->cortex);
-    lm_cortex_begin(small->cortex, row);
+    lm_cortex_begin(small->cortex);
     lm_cortex_infer(small->cortex, row, inference, n);
     lm_cortex_learn(small->cortex, row, inference, exact);
 }

@@ -89,6 +89,50 @@ START_TEST(replicas_change_no_bit) {
 }
 END_TEST
 
+/* NaN wherever an inference may leave something. */
+static void spoil_state(const struct small_cortex *small) {
+    for (int i = 0; i < lm_cortex_layers(small->cortex); i++) {
+        const struct lm_layer *layer = lm_cortex_layer(small->cortex, i);
+        const struct lm_operator *first = &layer->plan->map.operators[0];
+        for (int c = 0; c < lm_cortex_chunks(small->cortex); c++) {
+            const struct lm_layer_chunk *chunk = &layer->chunks[c];
+            size_t bytes = chunk->width * sizeof(real);
+            memset(chunk->value, 0xff, layer->plan->units * bytes);
+            memset(chunk->own_error, 0xff, layer->plan->units * bytes);
+            for (int k = 0; k < layer->plan->n_parents; k++)
+                if (chunk->feedback[k])
+                    memset(chunk->feedback[k], 0xff, lm_shape_units(&first->in[k]) * bytes);
+        }
+    }
+}
+
+/* Row i of networks x rules: after other rules, with few steps too, and step by step. */
+START_TEST(inference_starts_anew) {
+    const struct lm_rule *rule = lm_rules()[_i / 3];
+    const char *name = networks[_i % 3];
+    const struct lm_inference inference = small_inference(losses[_i % 2], 0.1, BATCH);
+    const long steps[] = {2, 7};
+    if (usable_ranks(name) < lm_comm_size())
+        return;
+    for (int k = 0; k < 2; k++) {
+        struct small_cortex *fresh = small_cortex_create(name, lm_comm_size(), BATCH, CHUNK, 2);
+        struct small_cortex *used = small_cortex_create(name, lm_comm_size(), BATCH, CHUNK, 2);
+        small_run(fresh, rule->name, rule->state, &inference, steps[k], false);
+        small_run(used, "strict", "value", &inference, 2, false);
+        small_run(used, "backprop", "deviation", &inference, 1, true);
+        spoil_state(used);
+        lm_cortex_forward(used->cortex);
+        lm_cortex_begin(used->cortex);
+        for (long n = 0; n < (rule->sweeps ? 1 : steps[k]); n++)
+            lm_cortex_infer(used->cortex, rule, &inference, 1);
+        lm_cortex_learn(used->cortex, rule, &inference, false);
+        expect_same_gradients(used, fresh, rule->name);
+        small_cortex_destroy(fresh);
+        small_cortex_destroy(used);
+    }
+}
+END_TEST
+
 /* P(Bin(n, p) <= k) in double. */
 static double binomial_at_most(int n, double p, int k) {
     double sum = 0;
@@ -293,7 +337,7 @@ START_TEST(messages_go_to_neighbours_only_and_are_counted) {
         lm_traffic_open(LM_PHASE_FORWARD);
         lm_cortex_forward(mine->cortex);
         lm_traffic_close();
-        lm_cortex_begin(mine->cortex, rule);
+        lm_cortex_begin(mine->cortex);
         lm_traffic_open(LM_PHASE_INFERENCE);
         lm_cortex_infer(mine->cortex, rule, &inference, 9);
         lm_traffic_close();
@@ -315,7 +359,7 @@ START_TEST(strict_sends_n_messages_each_way) {
     lm_traffic_reset();
     lm_cortex_forward(mine->cortex);
     lm_traffic_open(LM_PHASE_INFERENCE);
-    lm_cortex_begin(mine->cortex, lm_rule_find("strict", "deviation"));
+    lm_cortex_begin(mine->cortex);
     lm_cortex_infer(mine->cortex, lm_rule_find("strict", "deviation"), &inference, 20);
     lm_traffic_close();
     for (int to = 0; to < 5; to++)
@@ -387,6 +431,7 @@ static Suite *suite(void) {
         rules++;
     tcase_add_loop_test(t, placement_and_threads_change_no_bit, 0, 6 * rules);
     tcase_add_loop_test(t, replicas_change_no_bit, 0, 3 * rules);
+    tcase_add_loop_test(t, inference_starts_anew, 0, 3 * rules);
     tcase_add_test(t, fixed_prediction_follows_the_closed_form);
     tcase_add_test(t, published_closed_form_values);
     tcase_add_test(t, paths_of_a_graph_add_up);

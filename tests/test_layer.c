@@ -100,6 +100,7 @@ START_TEST(chunks_follow_their_count) {
         ck_assert(chunk->forward ==
                   lm_map_output(&layer->plan->map, chunk->activations, widths[c]));
         ck_assert(chunk->prediction == NULL && chunk->label == NULL);
+        ck_assert(chunk->error == chunk->own_error);
     }
     lm_layer_set_count(layer, 0, 5);
     ck_assert(layer->chunks[0].width == 16);
@@ -117,6 +118,7 @@ END_TEST
 START_TEST(forward_of_a_short_chunk) {
     struct lm_network *net = network();
     struct lm_layer *layer = layer_of(net, 1, BATCH);
+    struct lm_scratch scratch;
     real *wide = lm_allocate(36 * 32, sizeof *wide),
          *narrow = lm_allocate(36 * 16, sizeof *wide);
     for (size_t u = 0; u < 36; u++)
@@ -125,13 +127,14 @@ START_TEST(forward_of_a_short_chunk) {
             if (b < 6)
                 narrow[u * 16 + b] = wide[u * 32 + b];
         }
+    lm_scratch_init(&scratch, 1, &layer, 32);
     lm_layer_init_parameters(layer, 5);
     lm_layer_set_count(layer, 0, 32);
     lm_layer_set_count(layer, 1, 6);
     layer->chunks[0].parent_forward[0] = wide;
     layer->chunks[1].parent_forward[0] = narrow;
-    lm_layer_forward(layer, 0);
-    lm_layer_forward(layer, 1);
+    lm_layer_forward(layer, 0, &scratch);
+    lm_layer_forward(layer, 1, &scratch);
     for (size_t u = 0; u < 40; u++)
         for (size_t b = 0; b < 6; b++) {
             double sum = (double)layer->parameters[36 * 40 + u];
@@ -142,7 +145,34 @@ START_TEST(forward_of_a_short_chunk) {
         }
     lm_free(wide);
     lm_free(narrow);
+    lm_scratch_clear(&scratch);
     lm_layer_destroy(layer);
+    lm_network_destroy(net);
+}
+END_TEST
+
+/* A layer over the input keeps no outputs within its stages; written to the end under a memory
+ * checker. */
+START_TEST(runs_work_on_the_chunk) {
+    struct lm_network *net = network();
+    for (int l = 0; l < 3; l++) {
+        struct lm_layer *layer = layer_of(net, l, BATCH);
+        struct lm_scratch scratch;
+        const struct lm_map *map = &layer->plan->map;
+        lm_scratch_init(&scratch, 1, &layer, 32);
+        lm_layer_set_count(layer, 1, 20);
+        const struct lm_layer_chunk *chunk = &layer->chunks[1];
+        struct lm_map_run run = lm_layer_run(layer, 1, &scratch);
+        ck_assert(run.map == map && run.parameters == layer->parameters);
+        ck_assert(run.x == (const real *const *)chunk->parent_forward && run.width == 32);
+        ck_assert(run.activations == chunk->activations && run.tape == chunk->tape);
+        ck_assert(run.inner == (l > 0) && !run.moved && run.work == scratch.work);
+        memset(run.activations, 1,
+               (run.inner ? map->activations : map->outputs) * 32 * sizeof(real));
+        memset(run.tape, 1, map->own_tape * 32 * sizeof(real));
+        lm_scratch_clear(&scratch);
+        lm_layer_destroy(layer);
+    }
     lm_network_destroy(net);
 }
 END_TEST
@@ -184,7 +214,7 @@ START_TEST(magnitudes_and_energy) {
     struct lm_layer_chunk *chunk = &layer->chunks[2];
     for (size_t u = 0; u < 10; u++)
         for (size_t b = 0; b < 16; b++)
-            chunk->error[u * 16 + b] =
+            chunk->own_error[u * 16 + b] =
                 b < 6 ? (real)(lm_random_uniform(1, LM_STREAM_TEST, u, b) - 0.5) : (real)NAN;
     magnitude[6] = -1;
     lm_layer_magnitudes(layer, 2, magnitude);
@@ -230,12 +260,13 @@ START_TEST(scratch_fits_every_layer) {
     lm_scratch_init(&scratch, 3, layers, 32);
     for (int l = 0; l < 3; l++) {
         const struct lm_map *map = &layers[l]->plan->map;
-        memset(scratch.activations, 1, map->activations * 32 * sizeof(real));
+        memset(scratch.activations, 1, map->outputs * 32 * sizeof(real));
         memset(scratch.tape, 1, map->tape * 32 * sizeof(real));
-        memset(scratch.pull, 1, 2 * map->widest * 32 * sizeof(real));
+        memset(scratch.work, 1, lm_map_work(map, 32) * sizeof(real));
         memset(scratch.sum, 1, layers[l]->plan->units * 32 * sizeof(real));
+        size_t kept = layers[l]->plan->clamped ? map->outputs : map->activations;
         ck_assert(lm_plan_bytes_per_input(layers[l]->plan) ==
-                  (map->activations + map->tape + 2 * layers[l]->plan->units) * sizeof(real));
+                  (kept + map->own_tape + 2 * layers[l]->plan->units) * sizeof(real));
     }
     memset(scratch.inputs, 1, 2 * 5 * 6 * 32 * sizeof(real));
     lm_scratch_clear(&scratch);
@@ -250,6 +281,6 @@ int main(void) {
     return RUN_TESTS("layer", initial_parameters_are_those_of_pytorch,
                      initial_parameters_depend_on_seed_layer_and_element,
                      chunks_follow_their_count, forward_of_a_short_chunk,
-                     update_is_the_optimizers_step, magnitudes_and_energy,
-                     finite_numbers_are_told, scratch_fits_every_layer);
+                     runs_work_on_the_chunk, update_is_the_optimizers_step,
+                     magnitudes_and_energy, finite_numbers_are_told, scratch_fits_every_layer);
 }

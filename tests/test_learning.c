@@ -28,6 +28,8 @@ static struct example *example_create(void) {
     example->layer = lm_layer_create(example->network, 0, lm_optimizer_find("sgd"), false,
                                      CHUNKS * CHUNK, CHUNK);
     example->n = example->layer->plan->map.parameters;
+    for (int t = 0; t < 3; t++)
+        lm_scratch_init(&example->scratch[t], 1, &example->layer, CHUNK);
     for (int c = 0; c < CHUNKS; c++) {
         struct lm_layer_chunk *chunk = &example->layer->chunks[c];
         lm_layer_set_count(example->layer, c, CHUNK);
@@ -35,12 +37,10 @@ static struct example *example_create(void) {
         for (size_t i = 0; i < INPUTS * CHUNK; i++)
             example->below[c][i] = (real)lm_random_uniform(1, LM_STREAM_TEST, (uint64_t)c, i);
         for (size_t i = 0; i < UNITS * CHUNK; i++)
-            chunk->error[i] =
+            chunk->own_error[i] =
                 (real)(lm_random_uniform(2, LM_STREAM_TEST, (uint64_t)c, i) - 0.5);
-        lm_layer_forward(example->layer, c);
+        lm_layer_forward(example->layer, c, &example->scratch[0]);
     }
-    for (int t = 0; t < 3; t++)
-        lm_scratch_init(&example->scratch[t], 1, &example->layer, CHUNK);
     return example;
 }
 

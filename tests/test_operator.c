@@ -424,20 +424,46 @@ START_TEST(test_relu_at_zero) {
     struct setup s;
     const struct test_case c = {"relu", {NULL}, {VECTOR(4)}};
     set_up(&s, &c, 16);
-    const real x[] = {0, (real)-0.0, 1, (real)NAN}, dx[] = {1, 0, -1, 0};
-    const real tape[] = {0, 0, 1, 0}, moved_tape[] = {1, 0, 0, 0}, dy[] = {1, 0, -1};
+    const real x[] = {0, (real)-0.0, 2, (real)NAN}, dx[] = {3, 0, -2, 0};
+    const real ex[] = {0, 0, 1}, moved_ex[] = {1, 0, 0}, dy[] = {3, 0, -2};
     for (size_t u = 0; u < 4; u++) {
         fill(16, x[u], s.x[0] + 16 * u);
         fill(16, dx[u], s.dx[0] + 16 * u);
     }
     forward(&s);
     difference(&s);
-    for (size_t i = 0; i < 48; i++) {
-        ck_assert(s.tape[i] == tape[i / 16]);
-        ck_assert(s.moved_tape[i] == moved_tape[i / 16]);
+    for (size_t i = 0; i < 48; i++)
         ck_assert(s.dy[i] == dy[i / 16]);
-    }
     ck_assert(isnan(s.y[48]) && isnan(s.dy[48]));
+    s.op.kind->pull_input(&s.op, NULL, s.tape, s.e, 16, s.ex);
+    for (size_t i = 0; i < 48; i++)
+        ck_assert(s.ex[0][i] == ex[i / 16] * s.e[i]);
+    s.op.kind->pull_input(&s.op, NULL, s.moved_tape, s.e, 16, s.ex);
+    for (size_t i = 0; i < 48; i++)
+        ck_assert(s.ex[0][i] == moved_ex[i / 16] * s.e[i]);
+    tear_down(&s);
+}
+END_TEST
+
+/* Of kinds that say so the tape is the output, at x and at x + dx, and may be the same array.
+ */
+START_TEST(test_tape_is_output) {
+    struct setup s;
+    set_up(&s, &cases[_i], 32);
+    if (s.op.kind->tape_is_output) {
+        size_t bytes = out_size(&s) * sizeof(real);
+        ck_assert(s.op.tape * s.width == out_size(&s));
+        forward(&s);
+        difference(&s);
+        ck_assert(memcmp(s.tape, s.y, bytes) == 0);
+        for (size_t i = 0; i < in_size(&s, 0); i++)
+            s.x[0][i] += s.dx[0][i];
+        fill(out_size(&s), NAN, s.y);
+        s.op.kind->forward(&s.op, s.parameters, (const real *const *)s.x, s.width, s.y, s.y);
+        ck_assert(memcmp(s.moved_tape, s.y, bytes) == 0);
+        forward(&s);
+        ck_assert(memcmp(s.moved_tape, s.tape, bytes) == 0);
+    }
     tear_down(&s);
 }
 END_TEST
@@ -557,6 +583,7 @@ int main(void) {
     tcase_add_loop_test(tests, test_pull_parameters, 0, CASES * WIDTHS);
     tcase_add_loop_test(tests, test_absent_inputs, 0, CASES);
     tcase_add_test(tests, test_relu_at_zero);
+    tcase_add_loop_test(tests, test_tape_is_output, 0, CASES);
     tcase_add_loop_test(tests, test_maxpool_ties, 0, TIES);
     tcase_add_loop_test(tests, test_tanh_grid, 0, 2);
     suite_add_tcase(suite, tests);

@@ -60,7 +60,7 @@ static void init_chain(struct chain *chain) {
     for (int b = 0; b < COUNT; b++)
         chain->layers[OUT]->chunks[0].label[b] = b % 3;
     for (int l = 0; l < LAYERS; l++)
-        lm_layer_forward(chain->layers[l], 0);
+        lm_layer_forward(chain->layers[l], 0, &chain->scratch);
 }
 
 static void clear_chain(struct chain *chain) {

@@ -53,63 +53,68 @@ static struct range taps_at(const struct axis *axis, ptrdiff_t i) {
     return (struct range){most(0, -start), least(axis->taps, axis->in - start)};
 }
 
-/* A stretch of outputs of some channels, and what it sums up. */
-struct strip {
-    ptrdiff_t channels, rows, columns; /* taps: input channels, kernel rows and columns */
-    const real *x, *weight;            /* of the first tap */
-    const real *bias;                  /* NULL: go on from what y holds */
-    real *y;
-};
-
 /* A loop over taps, and its steps. */
 struct loop {
     ptrdiff_t n, x, weight;
 };
 
-INLINE void sum_tile(int channels, int vectors, const struct correlation *k,
+/* A stretch of outputs of some channels, and what it sums up. */
+struct strip {
+    struct loop loop[3];    /* over taps: input channels, kernel rows, columns */
+    const real *x, *weight; /* of the first tap */
+    const real *bias;       /* NULL: go on from what y holds */
+    real *y;
+};
+
+/* A tile's sums over `columns` neighbouring taps; a constant number where it is known. */
+INLINE void sum_columns(int channels, int vectors, ptrdiff_t columns, struct loop loop,
+                        ptrdiff_t weight_out, const real *x, const real *w,
+                        vec sum[TILE][WIDE]) {
+    for (ptrdiff_t j = 0; j < columns; j++)
+        for (int o = 0; o < channels; o++)
+            for (int v = 0; v < vectors; v++)
+                sum[o][v] +=
+                    w[j * loop.weight + o * weight_out] * load(x + j * loop.x + v * LANES);
+}
+
+/* `columns` is the number of taps of the innermost loop, or 0 when it is not known. */
+INLINE void sum_tile(int channels, int vectors, int columns, const struct correlation *k,
                      const struct strip *s) {
-    ptrdiff_t x_row = k->columns.in * k->width;
-    ptrdiff_t y_channel = k->rows.out * k->columns.out * k->width;
-    struct loop outer = {s->channels, k->rows.in * x_row, k->weight_in};
-    struct loop middle = {s->rows, x_row, k->rows.weight_step};
-    struct loop inner = {s->columns, k->width, k->columns.weight_step};
-    if (inner.n == 1) { /* the innermost loop should be a long one */
-        struct loop one = inner;
-        inner = outer;
-        outer = one;
-    }
+    ptrdiff_t y_channel = k->rows.out * k->columns.out * k->width, weight_out = k->weight_out;
+    struct loop outer = s->loop[0], middle = s->loop[1], inner = s->loop[2];
     vec sum[TILE][WIDE];
     for (int o = 0; o < channels; o++)
         for (int v = 0; v < vectors; v++)
             sum[o][v] =
                 s->bias ? s->bias[o] - (vec){0} : load(s->y + o * y_channel + v * LANES);
     for (ptrdiff_t c = 0; c < outer.n; c++)
-        for (ptrdiff_t i = 0; i < middle.n; i++) {
-            const real *x = s->x + c * outer.x + i * middle.x;
-            const real *w = s->weight + c * outer.weight + i * middle.weight;
-            for (ptrdiff_t j = 0; j < inner.n; j++, x += inner.x, w += inner.weight)
-                for (int o = 0; o < channels; o++)
-                    for (int v = 0; v < vectors; v++)
-                        sum[o][v] += w[o * k->weight_out] * load(x + v * LANES);
-        }
+        for (ptrdiff_t i = 0; i < middle.n; i++)
+            sum_columns(channels, vectors, columns ? columns : inner.n, inner, weight_out,
+                        s->x + c * outer.x + i * middle.x,
+                        s->weight + c * outer.weight + i * middle.weight, sum);
     for (int o = 0; o < channels; o++)
         for (int v = 0; v < vectors; v++)
             store(s->y + o * y_channel + v * LANES, sum[o][v]);
 }
 
+INLINE void sum_tiles(int channels, int vectors, const struct correlation *k, struct strip *s,
+                      ptrdiff_t *length) {
+    for (; *length >= vectors * LANES; *length -= vectors * LANES) {
+        if (s->loop[2].n == 3)
+            sum_tile(channels, vectors, 3, k, s);
+        else if (s->loop[2].n == 2)
+            sum_tile(channels, vectors, 2, k, s);
+        else
+            sum_tile(channels, vectors, 0, k, s);
+        s->x += vectors * LANES;
+        s->y += vectors * LANES;
+    }
+}
+
 INLINE void sum_strip(int channels, const struct correlation *k, struct strip s,
                       ptrdiff_t length) {
-    for (int vectors = WIDE; vectors >= NARROW; vectors /= 2)
-        for (; length >= vectors * LANES; length -= vectors * LANES) {
-            if (vectors == WIDE)
-                sum_tile(channels, WIDE, k, &s);
-            else if (vectors == 2)
-                sum_tile(channels, 2, k, &s);
-            else
-                sum_tile(channels, 1, k, &s);
-            s.x += vectors * LANES;
-            s.y += vectors * LANES;
-        }
+    sum_tiles(channels, WIDE, k, &s, &length);
+    sum_tiles(channels, NARROW, k, &s, &length);
 }
 
 static void sum_channels(int channels, const struct correlation *k, const struct strip *s,
@@ -122,11 +127,12 @@ static void sum_channels(int channels, const struct correlation *k, const struct
 static void correlate_row(int channels, const struct correlation *k, struct strip s,
                           ptrdiff_t i) {
     const struct axis *rows = &k->rows, *columns = &k->columns;
+    const struct loop channel_taps = s.loop[0];
     struct range tall = taps_at(rows, i);
     const real *x = s.x + (i * rows->step - rows->padding + tall.from) * columns->in * k->width;
     const real *weight = s.weight + tall.from * rows->weight_step;
     real *y = s.y + (rows->first + i * rows->apart) * columns->out * k->width;
-    s.rows = tall.to - tall.from;
+    s.loop[1] = (struct loop){tall.to - tall.from, columns->in * k->width, rows->weight_step};
     for (ptrdiff_t j = 0, end; j < columns->count; j = end) {
         struct range wide = taps_at(columns, j), next = wide;
         for (end = j + 1; columns->step == 1 && columns->apart == 1 && end < columns->count;
@@ -135,7 +141,12 @@ static void correlate_row(int channels, const struct correlation *k, struct stri
             if (next.from != wide.from || next.to != wide.to)
                 break;
         }
-        s.columns = wide.to - wide.from;
+        s.loop[0] = channel_taps;
+        s.loop[2] = (struct loop){wide.to - wide.from, k->width, columns->weight_step};
+        if (s.loop[2].n == 1) { /* the innermost loop should be a long one */
+            s.loop[0] = s.loop[2];
+            s.loop[2] = channel_taps;
+        }
         s.x = x + (j * columns->step - columns->padding + wide.from) * k->width;
         s.weight = weight + wide.from * columns->weight_step;
         s.y = y + (columns->first + j * columns->apart) * k->width;
@@ -154,10 +165,11 @@ static void correlate(const struct correlation *k) {
             for (ptrdiff_t tile = 0; tile < tiles; tile++) {
                 ptrdiff_t o = tile * k->out_channels / tiles;
                 ptrdiff_t end = (tile + 1) * k->out_channels / tiles;
-                struct strip s = {.channels = least(block, k->in_channels - c),
-                                  .x = k->in + c * x_channel,
-                                  .weight = k->weight + c * k->weight_in + o * k->weight_out,
-                                  .y = k->out + o * y_channel};
+                struct strip s = {
+                    .loop[0] = {least(block, k->in_channels - c), x_channel, k->weight_in},
+                    .x = k->in + c * x_channel,
+                    .weight = k->weight + c * k->weight_in + o * k->weight_out,
+                    .y = k->out + o * y_channel};
                 if (c == 0)
                     s.bias = k->bias ? k->bias + o : zero;
                 correlate_row((int)(end - o), k, s, i);
@@ -190,14 +202,16 @@ static bool infer(struct lm_operator *op, struct lm_status *status) {
     return true;
 }
 
-/* Axis 0 (rows) or 1 (columns) as forward sees it. */
+/* Axis 0 (rows) or 1 (columns) as forward sees it. A band that starts at a later row meets
+ * inputs so much farther down: its padding is less, or less than none. */
 static struct axis forward_axis(const struct lm_operator *op, int axis) {
+    ptrdiff_t skipped = axis ? 0 : (ptrdiff_t)(op->row * op->option[STRIDE][0]);
     return (struct axis){.in = (ptrdiff_t)op->in[0].extent[axis + 1],
                          .out = (ptrdiff_t)op->out.extent[axis + 1],
                          .apart = 1,
                          .count = (ptrdiff_t)op->out.extent[axis + 1],
                          .step = (ptrdiff_t)op->option[STRIDE][axis],
-                         .padding = (ptrdiff_t)op->option[PADDING][axis],
+                         .padding = (ptrdiff_t)op->option[PADDING][axis] - skipped,
                          .taps = (ptrdiff_t)op->option[KERNEL][axis],
                          .weight_step = axis ? 1 : (ptrdiff_t)op->option[KERNEL][1]};
 }
@@ -209,11 +223,11 @@ static void apply(const struct lm_operator *op, const real *weight, const real *
                             .in_channels = (ptrdiff_t)op->in[0].extent[0],
                             .out_channels = (ptrdiff_t)op->out.extent[0],
                             .width = (ptrdiff_t)width,
-                            .weight = weight,
+                            .weight = weight + op->channel * op->fan_in,
                             .weight_in =
                                 (ptrdiff_t)(op->option[KERNEL][0] * op->option[KERNEL][1]),
                             .weight_out = (ptrdiff_t)op->fan_in,
-                            .bias = bias,
+                            .bias = bias ? bias + op->channel : NULL,
                             .in = x,
                             .out = y};
     correlate(&k);
@@ -276,15 +290,17 @@ static void pull_input(const struct lm_operator *op, const real *parameters, con
 struct tile {
     struct axis rows, columns;
     ptrdiff_t width, x_channel, e_channel;
+    ptrdiff_t x_next, weight_next; /* from one of a tap's `ins` to the next */
     int outs;
     const real *x, *e;
 };
 
-/* One place in the kernel and `ins` <= WIDE input channels: the outputs where it meets an
- * input, and that input's place in x for output (0, 0). */
+/* One place in the kernel and `ins` <= WIDE input channels, or as many neighbouring places of
+ * one channel: the outputs where they meet an input, that input's place in x for output (0, 0),
+ * and the first weight's in the kernels of one output channel. */
 struct tap {
     struct range rows, columns;
-    ptrdiff_t x;
+    ptrdiff_t x, weight;
     int ins;
 };
 
@@ -313,7 +329,7 @@ INLINE void product_tile(int outs, int ins, const struct tile *t, const struct t
                 for (int o = 0; o < outs; o++) {
                     vec error = keep(load(e + b + o * t->e_channel));
                     for (int c = 0; c < ins; c++)
-                        sum[o][c] += error * load(x + b + c * t->x_channel);
+                        sum[o][c] += error * load(x + b + c * t->x_next);
                 }
     }
     for (int o = 0; o < outs; o++)
@@ -369,34 +385,48 @@ static void product_taps(const struct tile *t, int n, const struct tap taps[], s
 }
 
 static struct tap tap_of(const struct tile *t, ptrdiff_t i, ptrdiff_t j, ptrdiff_t c,
-                         ptrdiff_t channels) {
+                         ptrdiff_t ins) {
     ptrdiff_t row = i - t->rows.padding, column = j - t->columns.padding;
     return (struct tap){.rows = places_of(&t->rows, i),
                         .columns = places_of(&t->columns, j),
                         .x = c * t->x_channel + (row * t->columns.in + column) * t->width,
-                        .ins = (int)least(WIDE, channels - c)};
+                        .weight = (c * t->rows.taps + i) * t->columns.taps + j,
+                        .ins = (int)ins};
 }
 
-/* gradient += that of a tile, whose input channels and taps are gone through in groups. */
-static void pull_tile(const struct tile *t, ptrdiff_t channels, real *gradient) {
-    ptrdiff_t places = t->rows.taps * t->columns.taps;
-    ptrdiff_t all = (channels + WIDE - 1) / WIDE * places;
-    for (ptrdiff_t first = 0; first < all; first += GROUP) {
-        sums total[GROUP] = {0};
-        struct tap taps[GROUP];
-        int n = (int)least(GROUP, all - first);
-        for (int k = 0; k < n; k++) {
-            ptrdiff_t place = (first + k) % places, c = (first + k) / places * WIDE;
-            taps[k] = tap_of(t, place / t->columns.taps, place % t->columns.taps, c, channels);
-        }
-        product_taps(t, n, taps, total);
-        for (int k = 0; k < n; k++) {
-            real *sum = gradient + (first + k) / places * WIDE * places + (first + k) % places;
-            for (int o = 0; o < t->outs; o++)
-                for (int c = 0; c < taps[k].ins; c++)
-                    sum[(o * channels + c) * places] += add_up(total[k][o][c]);
-        }
-    }
+/* gradient += that of the taps; `fan_in` weights an output channel. */
+static void pull_taps(const struct tile *t, int n, const struct tap taps[], ptrdiff_t fan_in,
+                      real *gradient) {
+    sums total[GROUP] = {0};
+    product_taps(t, n, taps, total);
+    for (int k = 0; k < n; k++)
+        for (int o = 0; o < t->outs; o++)
+            for (int c = 0; c < taps[k].ins; c++)
+                gradient[o * fan_in + taps[k].weight + c * t->weight_next] +=
+                    add_up(total[k][o][c]);
+}
+
+/* gradient += that of a tile, whose input channels and places in the kernel are gone through in
+ * groups. A single channel has no others to go with: there neighbouring places share a tap, if
+ * they meet inputs at the same outputs. */
+static void pull_tile(struct tile *t, ptrdiff_t channels, real *gradient) {
+    bool alone = channels == 1 && t->columns.padding == 0;
+    ptrdiff_t step = alone ? 1 : WIDE, next = alone ? WIDE : 1;
+    t->x_next = alone ? t->width : t->x_channel;
+    t->weight_next = alone ? 1 : t->rows.taps * t->columns.taps;
+    struct tap taps[GROUP];
+    int n = 0;
+    for (ptrdiff_t c = 0; c < channels; c += step)
+        for (ptrdiff_t i = 0; i < t->rows.taps; i++)
+            for (ptrdiff_t j = 0; j < t->columns.taps; j += next) {
+                ptrdiff_t left = alone ? t->columns.taps - j : channels - c;
+                taps[n++] = tap_of(t, i, j, c, least(WIDE, left));
+                if (n == GROUP) {
+                    pull_taps(t, n, taps, channels * t->rows.taps * t->columns.taps, gradient);
+                    n = 0;
+                }
+            }
+    pull_taps(t, n, taps, channels * t->rows.taps * t->columns.taps, gradient);
 }
 
 static void pull_bias(size_t channels, ptrdiff_t n, const real *ey, real *gradient) {
@@ -420,9 +450,9 @@ static void pull_parameters(const struct lm_operator *op, const real *x, const r
         ptrdiff_t o = k * outs / tiles;
         t.outs = (int)((k + 1) * outs / tiles - o);
         t.e = ey + o * t.e_channel;
-        pull_tile(&t, ins, gradient + o * (ptrdiff_t)op->fan_in);
+        pull_tile(&t, ins, gradient + ((ptrdiff_t)op->channel + o) * (ptrdiff_t)op->fan_in);
     }
-    pull_bias(op->n_biases, t.e_channel, ey, gradient + op->n_weights);
+    pull_bias(op->out.extent[0], t.e_channel, ey, gradient + op->n_weights + op->channel);
 }
 
 const struct lm_operator_kind lm_conv2d = {
@@ -432,6 +462,7 @@ const struct lm_operator_kind lm_conv2d = {
                 {"kernel", NULL, 1, true},
                 {"stride", "1", 1, true},
                 {"padding", "0", 0, true}},
+    .bands = true,
     .infer = infer,
     .forward = forward,
     .difference = difference,

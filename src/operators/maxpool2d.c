@@ -68,17 +68,25 @@ static void difference(const struct lm_operator *op, const real *parameters,
     }
 }
 
-/* ex += ey at the winners of one window. */
-static void spread(const struct lm_operator *op, size_t width, const real *place,
-                   const real *ey, real *ex) {
+/* ex (+)= ey at the winners of one window. */
+static inline void spread(const struct lm_operator *op, size_t width, const real *place,
+                          const real *ey, bool add, real *ex) {
     const size_t *size = op->option[POOL_SIZE];
     real k = 0;
     for (size_t i = 0; i < size[0]; i++)
         for (size_t j = 0; j < size[1]; j++, k++) {
             real *unit = ex + (i * op->in[0].extent[2] + j) * width;
             for (size_t b = 0; b < width; b++)
-                unit[b] += place[b] == k ? ey[b] : 0;
+                unit[b] = (add ? unit[b] : 0) + (place[b] == k ? ey[b] : 0);
         }
+}
+
+/* Whether every unit of the input is in one window. */
+static bool is_tiling(const struct lm_operator *op) {
+    const size_t *size = op->option[POOL_SIZE], *stride = op->option[POOL_STRIDE];
+    return size[0] == stride[0] && size[1] == stride[1] &&
+           op->out.extent[1] * size[0] == op->in[0].extent[1] &&
+           op->out.extent[2] * size[1] == op->in[0].extent[2];
 }
 
 static void pull_input(const struct lm_operator *op, const real *parameters, const real *tape,
@@ -87,13 +95,17 @@ static void pull_input(const struct lm_operator *op, const real *parameters, con
     if (!ex[0])
         return;
     size_t plane = op->in[0].extent[1] * op->in[0].extent[2] * width;
+    bool add = !is_tiling(op);
     for (size_t row = 0; row < pool_rows(op); row++) {
-        if (row % op->out.extent[1] == 0)
+        if (add && row % op->out.extent[1] == 0)
             memset(ex[0] + row / op->out.extent[1] * plane, 0, plane * sizeof(real));
         real *in = ex[0] + pool_corner(op, row) * width;
         size_t out = row * op->out.extent[2] * width;
         for (size_t column = 0; column < op->out.extent[2]; column++) {
-            spread(op, width, tape + out, ey + out, in);
+            if (add)
+                spread(op, width, tape + out, ey + out, true, in);
+            else
+                spread(op, width, tape + out, ey + out, false, in);
             in += op->option[POOL_STRIDE][1] * width;
             out += width;
         }

@@ -19,6 +19,7 @@ static inline bool pool_infer(struct lm_operator *op, struct lm_status *status) 
     if (!lm_operator_windows(op, size, op->option[POOL_STRIDE], padding, out, status))
         return false;
     op->out = (struct lm_shape){3, {op->in[0].extent[0], out[0], out[1]}};
+    op->rows_per_row = size[0] == op->option[POOL_STRIDE][0] ? size[0] : 0;
     op->flops = (double)lm_shape_units(&op->out) * (double)size[0] * (double)size[1];
     return true;
 }

@@ -1,5 +1,8 @@
-/* relu: y = max(x, 0), with derivative 0 at 0 as in PyTorch. Tape: the derivative. */
+/* relu: y = max(x, 0), with derivative 0 at 0 as in PyTorch. Tape: y, so that it may be y
+ * itself. */
 #include "pointwise.h"
+
+#include <string.h>
 
 static bool infer(struct lm_operator *op, struct lm_status *status) {
     (void)status;
@@ -11,11 +14,10 @@ static void forward(const struct lm_operator *op, const real *parameters, const 
     (void)parameters;
     const real *in = x[0];
     size_t n = op->tape * width;
-    for (size_t i = 0; i < n; i++) {
-        real slope = in[i] > 0 ? 1 : 0;
-        tape[i] = slope;
+    for (size_t i = 0; i < n; i++)
         y[i] = in[i] > 0 || in[i] != in[i] ? in[i] : 0; /* NaN stays NaN */
-    }
+    if (tape != y)
+        memcpy(tape, y, n * sizeof *y);
 }
 
 /* Four cases by the signs of x and x + dx; no case subtracts close numbers. */
@@ -29,9 +31,19 @@ static void difference(const struct lm_operator *op, const real *parameters,
         real moved = in[i] + change[i];
         real when_off = in[i] > 0 ? -in[i] : 0;
         real when_on = in[i] > 0 ? change[i] : moved;
-        tape[i] = moved > 0 ? 1 : 0;
+        tape[i] = moved > 0 ? moved : 0;
         dy[i] = moved > 0 || moved != moved ? when_on : when_off;
     }
+}
+
+static void pull_input(const struct lm_operator *op, const real *parameters, const real *tape,
+                       const real *ey, size_t width, real *const ex[]) {
+    (void)parameters;
+    if (!ex[0])
+        return;
+    size_t n = op->tape * width;
+    for (size_t i = 0; i < n; i++)
+        ex[0][i] = tape[i] > 0 ? ey[i] : 0;
 }
 
 const struct lm_operator_kind lm_relu = {
@@ -40,5 +52,6 @@ const struct lm_operator_kind lm_relu = {
     .infer = infer,
     .forward = forward,
     .difference = difference,
-    .pull_input = pointwise_pull_input,
+    .pull_input = pull_input,
+    .tape_is_output = true,
 };

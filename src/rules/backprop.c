@@ -15,9 +15,12 @@ static void values(const struct lm_inference *inference, struct lm_layer *layer,
                    const struct lm_scratch *scratch) {
     (void)inference;
     struct lm_layer_chunk *chunk = &layer->chunks[c];
-    if (!layer->is_output)
-        memcpy(chunk->error, lm_rule_feedback(layer, c, scratch),
-               layer->plan->units * chunk->width * sizeof *chunk->error);
+    chunk->error = chunk->own_error;
+    if (layer->plan->n_children == 1)
+        chunk->error = chunk->child_feedback[0];
+    else if (!layer->is_output)
+        memcpy(chunk->own_error, lm_rule_feedback(layer, c, scratch),
+               layer->plan->units * chunk->width * sizeof *chunk->own_error);
 }
 
 #define ROW(VARIABLE, STATE, BEGIN)                                                            \

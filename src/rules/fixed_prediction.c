@@ -13,7 +13,7 @@ static void errors_deviation(const struct lm_inference *inference, struct lm_lay
         lm_rule_output_forward_error(inference, layer, c);
     else
         for (size_t i = 0; i < n; i++)
-            chunk->error[i] = -chunk->value[i];
+            chunk->own_error[i] = -chunk->value[i];
     lm_rule_pull_forward(layer, c, scratch);
 }
 
@@ -37,7 +37,7 @@ static void errors_value(const struct lm_inference *inference, struct lm_layer *
         lm_rule_output_forward_error(inference, layer, c);
     else
         for (size_t i = 0; i < n; i++)
-            chunk->error[i] = chunk->forward[i] - chunk->value[i];
+            chunk->own_error[i] = chunk->forward[i] - chunk->value[i];
     lm_rule_pull_forward(layer, c, scratch);
 }
 

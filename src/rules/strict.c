@@ -6,42 +6,50 @@
 
 #include <string.h>
 
-/* Feedback from eps and the tape of the current values. */
-static void pull_current(struct lm_layer *layer, struct lm_layer_chunk *chunk,
-                         const struct lm_scratch *scratch) {
-    if (!layer->plan->clamped)
-        lm_map_pull_input(&layer->plan->map, layer->parameters, scratch->tape, chunk->error,
-                          chunk->width, chunk->feedback, scratch->pull);
+/* eps = (f(v) - f(hat v)) - u from the change of f, or eps = f(v) - v from f itself. */
+static void hidden_error(const void *value, size_t at, size_t n, const real *change, real *e) {
+    const real *v = (const real *)value + at;
+    for (size_t i = 0; i < n; i++)
+        e[i] = change[i] - v[i];
 }
 
-/* f(v) - f(hat v), NULL where nothing below moves. */
-static const real *prediction_change(const struct lm_layer *layer,
-                                     const struct lm_layer_chunk *chunk,
-                                     const struct lm_scratch *scratch) {
+/* Where nothing below moves: eps = -u, or hat v - v. */
+static void clamped_error(const struct lm_layer *layer, struct lm_layer_chunk *chunk,
+                          const real *forward) {
+    size_t n = layer->plan->units * chunk->width;
+    for (size_t i = 0; i < n; i++)
+        chunk->own_error[i] = (forward ? forward[i] : 0) - chunk->value[i];
+}
+
+/* eps of the output layer and its feedback: mu = hat v + (f(v) - f(hat v)). */
+static void output_deviation(const struct lm_inference *inference, struct lm_layer *layer,
+                             int c, const struct lm_scratch *scratch) {
+    struct lm_layer_chunk *chunk = &layer->chunks[c];
     const struct lm_map *map = &layer->plan->map;
-    if (layer->plan->clamped)
-        return NULL;
-    lm_map_difference(map, layer->parameters, chunk->parent_forward, chunk->activations,
-                      chunk->parent_value, chunk->width, scratch->activations, scratch->tape);
-    return lm_map_output(map, scratch->activations, chunk->width);
+    struct lm_map_run run = lm_layer_run(layer, c, scratch);
+    lm_map_difference(&run, chunk->parent_value, scratch->activations, scratch->tape);
+    lm_sum(layer->plan->units * chunk->width, chunk->forward,
+           lm_map_output(map, scratch->activations, chunk->width), chunk->prediction);
+    lm_rule_output_error(inference, layer, c);
+    run.tape = scratch->tape;
+    run.moved = true;
+    lm_map_pull_input(&run, chunk->error, chunk->feedback);
 }
 
-/* mu = hat v + (f(v) - f(hat v)), and eps = (f(v) - f(hat v)) - u. */
 static void errors_deviation(const struct lm_inference *inference, struct lm_layer *layer,
                              int c, const struct lm_scratch *scratch) {
     struct lm_layer_chunk *chunk = &layer->chunks[c];
-    const real *change = prediction_change(layer, chunk, scratch);
-    size_t n = layer->plan->units * chunk->width;
-    if (layer->is_output && !change) {
+    struct lm_map_run run = lm_layer_run(layer, c, scratch);
+    const struct lm_stage_error error = {hidden_error, chunk->value};
+    if (layer->plan->clamped && layer->is_output)
         lm_rule_output_forward_error(inference, layer, c);
-    } else if (layer->is_output) {
-        lm_sum(n, chunk->forward, change, chunk->prediction);
-        lm_rule_output_error(inference, layer, c);
-    } else {
-        for (size_t i = 0; i < n; i++)
-            chunk->error[i] = (change ? change[i] : 0) - chunk->value[i];
-    }
-    pull_current(layer, chunk, scratch);
+    else if (layer->plan->clamped)
+        clamped_error(layer, chunk, NULL);
+    else if (layer->is_output)
+        output_deviation(inference, layer, c, scratch);
+    else
+        lm_map_infer(&run, chunk->parent_value, &error, scratch->activations, scratch->tape,
+                     chunk->own_error, chunk->feedback);
 }
 
 /* The current values below: v of a parent, the input where it is clamped. */
@@ -51,36 +59,46 @@ static void current_values(const struct lm_layer *layer, const struct lm_layer_c
         x[k] = chunk->parent_value[k] ? chunk->parent_value[k] : chunk->parent_forward[k];
 }
 
+/* The map at the values x below, its activations and tape in the scratch. */
+static struct lm_map_run run_at(const struct lm_layer *layer, int c, const real *const x[],
+                                const struct lm_scratch *scratch) {
+    struct lm_map_run run = lm_layer_run(layer, c, scratch);
+    run.x = x;
+    run.activations = scratch->activations;
+    run.inner = false;
+    run.tape = scratch->tape;
+    return run;
+}
+
 static void errors_value(const struct lm_inference *inference, struct lm_layer *layer, int c,
                          const struct lm_scratch *scratch) {
     struct lm_layer_chunk *chunk = &layer->chunks[c];
-    const struct lm_map *map = &layer->plan->map;
-    size_t n = layer->plan->units * chunk->width;
-    const real *mu = chunk->forward, *x[LM_MAX_PARENTS];
-    if (!layer->plan->clamped) {
-        current_values(layer, chunk, x);
-        lm_map_forward(map, layer->parameters, x, chunk->width, scratch->activations,
-                       scratch->tape);
-        mu = lm_map_output(map, scratch->activations, chunk->width);
-    }
-    if (layer->is_output) {
-        memcpy(chunk->prediction, mu, n * sizeof *mu);
+    const struct lm_stage_error error = {hidden_error, chunk->value};
+    const real *x[LM_MAX_PARENTS];
+    current_values(layer, chunk, x);
+    struct lm_map_run run = run_at(layer, c, x, scratch);
+    if (layer->plan->clamped && layer->is_output) {
+        lm_rule_output_forward_error(inference, layer, c);
+    } else if (layer->plan->clamped) {
+        clamped_error(layer, chunk, chunk->forward);
+    } else if (layer->is_output) {
+        lm_map_forward(&run);
+        memcpy(chunk->prediction, lm_map_output(run.map, run.activations, run.width),
+               layer->plan->units * chunk->width * sizeof *chunk->prediction);
         lm_rule_output_error(inference, layer, c);
+        lm_map_pull_input(&run, chunk->error, chunk->feedback);
     } else {
-        for (size_t i = 0; i < n; i++)
-            chunk->error[i] = mu[i] - chunk->value[i];
+        lm_map_infer(&run, NULL, &error, scratch->activations, scratch->tape, chunk->own_error,
+                     chunk->feedback);
     }
-    pull_current(layer, chunk, scratch);
 }
 
 /* d theta with the map at the values x below. */
-static void learn_at(struct lm_layer *layer, struct lm_layer_chunk *chunk,
-                     const real *const x[], const struct lm_scratch *scratch, real *gradient) {
-    const struct lm_map *map = &layer->plan->map;
-    lm_map_forward(map, layer->parameters, x, chunk->width, scratch->activations,
-                   scratch->tape);
-    lm_map_pull_parameters(map, layer->parameters, x, scratch->activations, scratch->tape,
-                           chunk->error, chunk->width, gradient, scratch->pull);
+static void learn_at(struct lm_layer *layer, int c, const real *const x[],
+                     const struct lm_scratch *scratch, real *gradient) {
+    struct lm_map_run run = run_at(layer, c, x, scratch);
+    lm_map_forward(&run);
+    lm_map_pull_parameters(&run, layer->chunks[c].error, gradient);
 }
 
 static void learn_deviation(const struct lm_inference *inference, struct lm_layer *layer, int c,
@@ -101,7 +119,7 @@ static void learn_deviation(const struct lm_inference *inference, struct lm_laye
         x[k] = sum;
         sum += n;
     }
-    learn_at(layer, chunk, x, scratch, gradient);
+    learn_at(layer, c, x, scratch, gradient);
 }
 
 static void learn_value(const struct lm_inference *inference, struct lm_layer *layer, int c,
@@ -112,7 +130,7 @@ static void learn_value(const struct lm_inference *inference, struct lm_layer *l
     }
     const real *x[LM_MAX_PARENTS];
     current_values(layer, &layer->chunks[c], x);
-    learn_at(layer, &layer->chunks[c], x, scratch, gradient);
+    learn_at(layer, c, x, scratch, gradient);
 }
 
 const struct lm_rule lm_strict_deviation = {.name = "strict",
