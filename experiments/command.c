@@ -19,7 +19,10 @@ enum {
     KEY_STEPS,
     KEY_SYNTHETIC,
     KEY_PEER,
-    KEY_TORCH2PC
+    KEY_TORCH2PC,
+    KEY_DATA,
+    KEY_SPLIT,
+    KEY_LABELS
 };
 
 const char lm_exit_codes[] =
@@ -50,6 +53,12 @@ static const struct {
      {"force", KEY_FORCE, NULL, 0, "Replace FILE and its checkpoints", 0}},
     {LM_TAKES_FROM,
      {"from", KEY_FROM, "CHECKPOINT", 0, "Take the parameters from a checkpoint", 0}},
+    {LM_TAKES_NETWORK,
+     {"data", KEY_DATA, "PATH", 0, "The data set (default: data.path of the network)", 0}},
+    {LM_TAKES_NETWORK,
+     {"split", KEY_SPLIT, "SPLIT", 0, "Its split, test (default) or train", 0}},
+    {LM_TAKES_NETWORK,
+     {"labels", KEY_LABELS, "KINDS", 0, "Labels to impose (default: true,guess,wrong)", 0}},
     {LM_TAKES_RANKS, {"ranks", KEY_RANKS, "N", 0, "Show the placement on N ranks", 0}},
     {LM_TAKES_RANKS,
      {"settings", KEY_SETTINGS, NULL, 0, "Print the settings only, with all defaults", 0}},
@@ -111,6 +120,22 @@ static bool parse_bench(int key, char *argument, struct argp_state *state) {
     }
 }
 
+static const char *file_kind(int takes) {
+    return takes & LM_TAKES_NETWORK ? "network" : "settings";
+}
+
+/* The one file that is no option. */
+static error_t take_file(struct argp_state *state, const char *path) {
+    struct parse *parse = state->input;
+    bool network = parse->takes & LM_TAKES_NETWORK;
+    const char **file = network ? &parse->options->network : &parse->options->settings;
+    if (*file)
+        argp_error(state, "one %s file is expected, '%s' is one too many",
+                   file_kind(parse->takes), path);
+    *file = path;
+    return 0;
+}
+
 static error_t parse_option(int key, char *argument, struct argp_state *state) {
     struct parse *parse = state->input;
     struct lm_options *options = parse->options;
@@ -140,6 +165,17 @@ static error_t parse_option(int key, char *argument, struct argp_state *state) {
     case KEY_SETTINGS:
         options->only_settings = true;
         return 0;
+    case KEY_DATA:
+        options->data = argument;
+        return 0;
+    case KEY_SPLIT:
+        if (strcmp(argument, "test") != 0 && strcmp(argument, "train") != 0)
+            argp_error(state, "--split is '%s': test or train is expected", argument);
+        options->split = argument;
+        return 0;
+    case KEY_LABELS:
+        options->labels = argument;
+        return 0;
     case 't':
         options->threads = parse_count(state, "threads", argument);
         return 0;
@@ -147,13 +183,10 @@ static error_t parse_option(int key, char *argument, struct argp_state *state) {
         options->quiet = true;
         return 0;
     case ARGP_KEY_ARG:
-        if (options->settings)
-            argp_error(state, "one settings file is expected, '%s' is one too many", argument);
-        options->settings = argument;
-        return 0;
+        return take_file(state, argument);
     case ARGP_KEY_END:
-        if (!options->settings)
-            argp_error(state, "a settings file is missing");
+        if (!options->settings && !options->network)
+            argp_error(state, "a %s file is missing", file_kind(parse->takes));
         if (parse->takes & LM_TAKES_OUTPUT && (!options->output || !*options->output))
             argp_error(state, "-o FILE is missing: where to write");
         if (options->resume && options->force)
@@ -184,12 +217,15 @@ void lm_options_read(struct lm_options *options, int argc, char **argv, int take
     for (int i = 0, n = 0; i < N_OPTIONS; i++)
         if (all_options[i].takes == 0 || all_options[i].takes & takes)
             chosen[n++] = all_options[i].option;
-    *options = (struct lm_options){.line = join(argc, argv)};
+    *options = (struct lm_options){.line = join(argc, argv), .split = "test"};
     options->set = lm_allocate((size_t)argc, sizeof *options->set);
     char doc[4096], name[64];
     snprintf(doc, sizeof doc, "%s\v%s\n\n%s", command->summary, details, lm_exit_codes);
     snprintf(name, sizeof name, "lamina %s", command->name);
-    const struct argp argp = {chosen, parse_option, "SETTINGS.yaml", doc, NULL, NULL, NULL};
+    const struct argp argp = {
+        chosen, parse_option, takes & LM_TAKES_NETWORK ? "NETWORK.h5" : "SETTINGS.yaml",
+        doc,    NULL,         NULL,
+        NULL};
     struct parse parse = {options, takes, speaks ? NULL : fopen("/dev/null", "w")};
     argv[0] = name;
     argp_err_exit_status = LM_USAGE;

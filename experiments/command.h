@@ -14,14 +14,18 @@ struct lm_command {
     int (*run)(int argc, char **argv);
 };
 
-extern const struct lm_command lm_train_command, lm_gradients_command, lm_describe_command,
-    lm_bench_command;
+extern const struct lm_command lm_train_command, lm_gradients_command, lm_surprise_command,
+    lm_describe_command, lm_bench_command;
 
 /* What the command line said. */
 struct lm_options {
-    const char *settings; /* path of the YAML file */
+    const char *settings; /* path of the YAML file; NULL where a network is taken */
+    const char *network;  /* path of a trained network: checkpoint or run file; else NULL */
     const char *output;   /* -o; NULL: none */
     const char *from;     /* --from: checkpoint to take parameters from, NULL: none */
+    const char *data;     /* --data: data set in place of data.path, NULL: none */
+    const char *split;    /* --split: "test" or "train" */
+    const char *labels;   /* --labels, NULL: not given */
     int n_set;
     const char **set; /* (n_set) "a.b=c" */
     int threads;      /* per rank; 0: as many as processors there are for it */
@@ -42,9 +46,10 @@ enum {
     LM_TAKES_OUTPUT = 1,
     LM_TAKES_RESUME = 2,
     LM_TAKES_FROM = 4,
-    LM_TAKES_RANKS = 8, /* --ranks, --settings */
-    LM_TAKES_RUN = 16,  /* --threads, --quiet */
-    LM_TAKES_BENCH = 32 /* those of bench, whose output is optional */
+    LM_TAKES_RANKS = 8,   /* --ranks, --settings */
+    LM_TAKES_RUN = 16,    /* --threads, --quiet */
+    LM_TAKES_BENCH = 32,  /* those of bench, whose output is optional */
+    LM_TAKES_NETWORK = 64 /* a trained network instead of settings; --data, --split, --labels */
 };
 
 /* Read the command line of a subcommand that takes the options `takes`; `command` and

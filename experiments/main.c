@@ -6,12 +6,13 @@
 #include <stdio.h>
 #include <string.h>
 
-static const struct lm_command *const commands[] = {
-    &lm_train_command, &lm_gradients_command, &lm_describe_command, &lm_bench_command, NULL};
+static const struct lm_command *const commands[] = {&lm_train_command,    &lm_gradients_command,
+                                                    &lm_surprise_command, &lm_describe_command,
+                                                    &lm_bench_command,    NULL};
 
 static void print_help(FILE *stream) {
-    fprintf(stream, "Usage: lamina COMMAND SETTINGS.yaml [OPTION...]\n"
-                    "       mpirun -n RANKS lamina COMMAND SETTINGS.yaml [OPTION...]\n\n"
+    fprintf(stream, "Usage: lamina COMMAND FILE [OPTION...]\n"
+                    "       mpirun -n RANKS lamina COMMAND FILE [OPTION...]\n\n"
                     "Cortical layers that learn by predictive coding, one per MPI rank.\n\n");
     for (int i = 0; commands[i]; i++)
         fprintf(stream, "  %-10s %s\n", commands[i]->name, commands[i]->summary);

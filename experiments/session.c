@@ -1,6 +1,7 @@
 #include "session.h"
 
 #include "blas.h"
+#include "checkpoint.h"
 #include "comm.h"
 #include "memory.h"
 #include "threads.h"
@@ -28,10 +29,42 @@ bool lm_session_placement(struct lm_placement *placement, const struct lm_settin
 
 /* --- making --------------------------------------------------------------------------- */
 
-static bool read_settings(struct lm_session *session, struct lm_status *status) {
+/* Rank 0 looks for the checkpoint of a trained network. */
+static bool find_checkpoint(struct lm_session *session, struct lm_status *status) {
+    struct {
+        char path[4096]; /* empty: not found */
+        struct lm_status status;
+    } found = {0};
+    if (!session->options->network)
+        return true;
+    if (lm_comm_rank() == 0) {
+        char *path = lm_checkpoint_of(session->options->network, &found.status);
+        if (path)
+            snprintf(found.path, sizeof found.path, "%s", path);
+        lm_free(path);
+    }
+    lm_comm_broadcast(&found, sizeof found, 0);
+    session->checkpoint = lm_copy_string(found.path);
+    if (!found.path[0])
+        *status = found.status;
+    return found.path[0];
+}
+
+static struct lm_settings_file *read_file(const struct lm_session *session,
+                                          struct lm_status *status) {
     const struct lm_options *options = session->options;
-    session->file = lm_settings_read(options->settings, options->n_set,
-                                     (const char *const *)options->set, status);
+    const char *const *set = (const char *const *)options->set;
+    if (!session->checkpoint)
+        return lm_settings_read(options->settings, options->n_set, set, status);
+    char *text = lm_checkpoint_settings(session->checkpoint, status);
+    struct lm_settings_file *file =
+        text ? lm_settings_parse(session->checkpoint, text, options->n_set, set, status) : NULL;
+    lm_free(text);
+    return file;
+}
+
+static bool read_settings(struct lm_session *session, struct lm_status *status) {
+    session->file = read_file(session, status);
     if (!session->file)
         return false;
     session->settings = lm_settings_get(session->file);
@@ -53,9 +86,24 @@ static bool check_shape(const struct lm_session *session, const struct lm_datase
     if (lm_shape_equal(&set->shape, input) ||
         (input->rank == 1 && lm_shape_units(&set->shape) == input->extent[0]))
         return true;
-    lm_fail(status, LM_CONFIG, "the network's input has shape %s, the inputs of %s have %s",
+    lm_fail(status, session->checkpoint ? LM_DATA : LM_CONFIG,
+            "the network's input has shape %s, the inputs of %s have %s",
             lm_shape_text(input, want), set->source, lm_shape_text(&set->shape, have));
-    return lm_settings_blame(session->file, "network.input", status);
+    return !session->checkpoint && lm_settings_blame(session->file, "network.input", status);
+}
+
+static enum lm_split asked_split(const struct lm_options *options) {
+    return strcmp(options->split, "train") == 0 ? LM_TRAIN : LM_TEST;
+}
+
+static bool read_split(const struct lm_session *session, struct lm_dataset *set,
+                       enum lm_split split, int want, struct lm_status *status) {
+    const struct lm_settings *settings = session->settings;
+    const char *path = session->options->data;
+    size_t classes = session->network->layers[session->network->n_layers - 1].units;
+    return lm_dataset_read(set, settings->data.format, path ? path : settings->data.path, split,
+                           want, classes, status) &&
+           check_shape(session, set, status);
 }
 
 /* What this rank uses of the data: without input or output layer nothing. */
@@ -74,18 +122,16 @@ static int wanted_data(const struct lm_session *session) {
 
 static bool read_data(struct lm_session *session, struct lm_status *status) {
     const struct lm_settings *settings = session->settings;
-    const struct lm_network *network = session->network;
     if (!lm_dataset_find(settings->data.format)) {
         lm_fail(status, LM_CONFIG, "'%s' is not a format of data sets", settings->data.format);
         return lm_settings_blame(session->file, "data.format", status);
     }
     int want = wanted_data(session);
-    const struct lm_plan *output = &network->layers[network->n_layers - 1];
     struct lm_dataset *sets[] = {&session->train, &session->test};
+    if (session->checkpoint)
+        return read_split(session, &session->test, asked_split(session->options), want, status);
     for (int split = LM_TRAIN; split <= LM_TEST; split++)
-        if (!lm_dataset_read(sets[split], settings->data.format, settings->data.path,
-                             (enum lm_split)split, want, output->units, status) ||
-            !check_shape(session, sets[split], status))
+        if (!read_split(session, sets[split], (enum lm_split)split, want, status))
             return false;
     return true;
 }
@@ -124,6 +170,8 @@ static bool make_data(struct lm_session *session, struct lm_status *status) {
 
 static bool make_samplers(struct lm_session *session, struct lm_status *status) {
     const struct lm_settings *settings = session->settings;
+    if (session->checkpoint)
+        return true;
     session->train_sampler = lm_sampler_create(settings->training.seed, LM_STREAM_TRAIN,
                                                session->train.n, session->batch, status);
     bool good = session->train_sampler != NULL;
@@ -158,7 +206,8 @@ static void make_cortex(struct lm_session *session) {
 bool lm_session_init(struct lm_session *session, const struct lm_options *options,
                      struct lm_status *status) {
     *session = (struct lm_session){.options = options};
-    if (!lm_comm_agree(read_settings(session, status), status) ||
+    if (!find_checkpoint(session, status) ||
+        !lm_comm_agree(read_settings(session, status), status) ||
         !lm_comm_agree(make_data(session, status) && make_samplers(session, status), status))
         return false;
     lm_blas_start();
@@ -177,6 +226,7 @@ void lm_session_clear(struct lm_session *session) {
     lm_placement_clear(&session->placement);
     lm_network_destroy(session->network);
     lm_settings_destroy(session->file);
+    lm_free(session->checkpoint);
     *session = (struct lm_session){0};
 }
 

@@ -11,6 +11,7 @@
 
 struct lm_session {
     const struct lm_options *options;
+    char *checkpoint; /* where the settings come from; NULL: from a YAML file */
     struct lm_settings_file *file;
     const struct lm_settings *settings;
     struct lm_network *network;
@@ -20,7 +21,8 @@ struct lm_session {
     const struct lm_rule *rule;     /* of inference */
     const struct lm_rule *backprop; /* for exact gradients */
     int threads;
-    struct lm_dataset train, test;
+    struct lm_dataset train, test; /* of a trained network `test` is what --data and --split
+                                      say, and there are no samplers */
     struct lm_sampler *train_sampler;
     struct lm_sampler *test_sampler; /* NULL when test batches are not recorded */
     size_t batch;
@@ -33,8 +35,9 @@ bool lm_session_placement(struct lm_placement *placement, const struct lm_settin
                           const struct lm_network *network, int n_ranks,
                           struct lm_status *status);
 
-/* Make everything, with initial parameters. Collective: on failure all ranks get the same
- * status. Free with lm_session_clear, also after a failure. */
+/* Make everything, with initial parameters (lm_output_restore takes those of a checkpoint).
+ * Collective: on failure all ranks get the same status. Free with lm_session_clear, also after
+ * a failure. */
 bool lm_session_init(struct lm_session *session, const struct lm_options *options,
                      struct lm_status *status);
 void lm_session_clear(struct lm_session *session);

@@ -267,6 +267,27 @@ char *lm_checkpoint_newest(const char *out, int64_t *step) {
     return path;
 }
 
+char *lm_checkpoint_of(const char *path, struct lm_status *status) {
+    struct lm_store *store = lm_store_open(path, status);
+    if (!store)
+        return NULL;
+    char *kind = lm_store_get_text(store, "/", "format", status);
+    lm_store_close(store);
+    if (!kind)
+        return NULL;
+    char *found = NULL;
+    int64_t step;
+    if (strcmp(kind, format) == 0)
+        found = lm_copy_string(path);
+    else if (strcmp(kind, "lamina run") == 0 && !(found = lm_checkpoint_newest(path, &step)))
+        lm_fail(status, LM_NO_INPUT, "%s: no checkpoint of this run is beside it", path);
+    else if (!found)
+        lm_fail(status, LM_DATA, "%s: format '%s': '%s' or 'lamina run' expected", path, kind,
+                format);
+    lm_free(kind);
+    return found;
+}
+
 /* Remove the checkpoints of some steps. `ending` follows their names. */
 static bool remove_steps(const char *out, int n, const int64_t step[], const char *ending,
                          struct lm_status *status) {

@@ -53,6 +53,11 @@ bool lm_checkpoint_read(const char *path, struct lm_checkpoint *checkpoint,
  * the file is not a checkpoint. Free with lm_free. Local. */
 char *lm_checkpoint_settings(const char *path, struct lm_status *status);
 
+/* The checkpoint that `path` stands for: itself, or the newest one of the run whose file it
+ * is. NULL with a status as of lm_store_open, LM_DATA when it is neither, LM_NO_INPUT when the
+ * run has none beside it. Free with lm_free. As below, call it on one rank. */
+char *lm_checkpoint_of(const char *path, struct lm_status *status);
+
 /* The functions below look at the folder of `out`: call them on one rank, for folders look
  * different to hosts for a while after a change. */
 

@@ -84,3 +84,13 @@ void lm_loss_predict(size_t units, size_t width, size_t count, const real *mu,
                 prediction[b] = (int)u;
     }
 }
+
+void lm_loss_confidence(size_t units, size_t width, size_t count, const real *mu,
+                        double *confidence) {
+    for (size_t b = 0; b < count; b++) {
+        double largest = (double)mu[b];
+        for (size_t u = 1; u < units; u++)
+            largest = fmax(largest, (double)mu[u * width + b]);
+        confidence[b] = exp(largest - log_sum_exp(units, width, mu, b));
+    }
+}

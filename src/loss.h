@@ -26,4 +26,8 @@ const struct lm_loss *lm_loss_find(const char *name);
 /* prediction[b] = the unit of the largest mu, the first one of equals. */
 void lm_loss_predict(size_t units, size_t width, size_t count, const real *mu, int *prediction);
 
+/* confidence[b] = the largest of softmax(mu), whatever the loss. */
+void lm_loss_confidence(size_t units, size_t width, size_t count, const real *mu,
+                        double *confidence);
+
 #endif

@@ -15,7 +15,8 @@ enum lm_stream {
     LM_STREAM_TRAIN = 2,      /* index: epoch, element: position in the shuffle */
     LM_STREAM_TEST = 3,       /* index: pass over the test set */
     LM_STREAM_RECORD = 4,     /* inputs whose errors are recorded */
-    LM_STREAM_MADE_UP = 5     /* index: made-up input, element: unit; last its label */
+    LM_STREAM_MADE_UP = 5,    /* index: made-up input, element: unit; last its label */
+    LM_STREAM_LABEL = 6       /* index: input of a data set; a wrong label for it */
 };
 
 /* Uniform in the open interval (0, 1), 52 bits. element < 2^32, index < 2^32. */

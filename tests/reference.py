@@ -297,7 +297,7 @@ def pull_down(parents, pulls, errors):
 
 
 def backprop(settings, parameters, images, labels):
-    """Exact gradients (Algorithm 1)."""
+    """Exact gradients (Algorithm 1), and the errors."""
     parents = parents_of(settings)
     values, pulls = feedforward(settings, parameters, images)
     output = list(parents)[-1]
@@ -309,7 +309,7 @@ def backprop(settings, parameters, images, labels):
         for parent, e in zip(parents[name], down):
             if parent != INPUT:
                 errors[parent] = errors[parent] + e
-    return gradients
+    return gradients, errors
 
 
 def strict(settings, parameters, images, labels, eta, n, presynaptic):
@@ -335,7 +335,7 @@ def strict(settings, parameters, images, labels, eta, n, presynaptic):
                 values[name] = values[name] + eta * (errors[name] - feedback[name])
     seen = values if presynaptic == "value" else start
     return {name: predict(settings, parameters, seen, name)[1](errors[name])[1]
-            for name in parents}
+            for name in parents}, errors
 
 
 def fixed_prediction(settings, parameters, images, labels, eta, n):
@@ -353,12 +353,24 @@ def fixed_prediction(settings, parameters, images, labels, eta, n):
         for name in parents:
             if name != output:
                 moved[name] = moved[name] + eta * (errors[name] - feedback[name])
-    return gradients
+    return gradients, errors
 
 
-def updates(settings, parameters, images, labels, rule, eta=None, n=None,
-            presynaptic="value"):
-    """The update of every layer's parameters that `rule` makes of one batch.
+def updates(*arguments, **named):
+    """The update of every layer's parameters: `inferred` without the errors."""
+    return inferred(*arguments, **named)[0]
+
+
+def error_norms(*arguments, **named):
+    """Euclidean norm of every layer's error: layer -> (B)."""
+    errors = inferred(*arguments, **named)[1]
+    return {name: np.sqrt((e.reshape(len(e), -1) ** 2).sum(axis=1)) for name, e in errors.items()}
+
+
+def inferred(settings, parameters, images, labels, rule, eta=None, n=None,
+             presynaptic="value"):
+    """What `rule` makes of one batch: the update of every layer's parameters, and every
+    layer's errors, those that the update was made of.
 
     settings      as a dict (read_settings, or yaml.safe_load of a run's settings)
     parameters    layer -> 1-D array
@@ -367,7 +379,7 @@ def updates(settings, parameters, images, labels, rule, eta=None, n=None,
     rule          "backprop", "strict" or "fixed-prediction"
     eta, n        step size and number of sweeps, n at least 1; not used by backprop
     presynaptic   "value" or "feedforward"; used by strict only
-    Returns layer -> 1-D array.
+    Returns layer -> 1-D array, layer -> (B, shape).
     """
     parameters = {name: np.asarray(p, dtype=np.float64) for name, p in parameters.items()}
     if rule == "backprop":

@@ -185,6 +185,22 @@ START_TEST(prediction_is_the_first_of_the_largest) {
 }
 END_TEST
 
+START_TEST(confidence_is_the_largest_softmax) {
+    real mu[3 * WIDTH] = {0};
+    const real columns[][3] = {
+        {0, 0, 0}, {(real)log(2), 0, 0}, {10000, 10000, 0}, {0, 0, -9000}};
+    const double expected[] = {1. / 3, .5, .5, .5};
+    double confidence[5] = {0, 0, 0, 0, 77};
+    for (int b = 0; b < 4; b++)
+        for (int u = 0; u < 3; u++)
+            mu[u * WIDTH + b] = columns[b][u];
+    lm_loss_confidence(3, WIDTH, 4, mu, confidence);
+    for (int b = 0; b < 4; b++)
+        ck_assert(fabs(confidence[b] - expected[b]) <= 1e-7);
+    ck_assert(confidence[4] == 77);
+}
+END_TEST
+
 START_TEST(losses_are_found_by_name) {
     for (int i = 0; lm_losses()[i]; i++)
         ck_assert(lm_loss_find(lm_losses()[i]->name) == lm_losses()[i]);
@@ -198,5 +214,6 @@ int main(void) {
                      values_by_hand, errors_are_slopes_of_the_mean_loss, padding_has_no_error,
                      errors_are_scaled_by_the_global_batch, big_logits_do_not_overflow,
                      errors_of_certain_labels_do_not_cancel,
-                     prediction_is_the_first_of_the_largest, losses_are_found_by_name);
+                     prediction_is_the_first_of_the_largest, confidence_is_the_largest_softmax,
+                     losses_are_found_by_name);
 }

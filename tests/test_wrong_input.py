@@ -232,7 +232,8 @@ def test_command_lines(arguments, code, words):
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["gradients", "--help"],
-                                       ["describe", "--help"], ["--version"]])
+                                       ["surprise", "--help"], ["describe", "--help"],
+                                       ["--version"]])
 def test_help(arguments):
     done = run(*arguments)
     assert done.stdout and not done.stderr
