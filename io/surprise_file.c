@@ -5,6 +5,7 @@
 struct lm_surprise_file {
     struct lm_store *store;
     struct lm_peers peers; /* rank and size only */
+    double started;        /* lm_run_clock */
 };
 
 /* One field: where it goes and what it is. */
@@ -87,6 +88,7 @@ struct lm_surprise_file *lm_surprise_file_create(const char *path, const struct 
                                                  const struct lm_run_meta *meta,
                                                  const struct lm_surprise_plan *plan,
                                                  struct lm_status *status) {
+    double started = lm_run_clock();
     struct lm_store *store = lm_store_create(path, peers, status);
     if (!store)
         return NULL;
@@ -97,7 +99,7 @@ struct lm_surprise_file *lm_surprise_file_create(const char *path, const struct 
         return NULL;
     }
     struct lm_surprise_file *file = lm_allocate(1, sizeof *file);
-    *file = (struct lm_surprise_file){store, {NULL, peers->rank, peers->size}};
+    *file = (struct lm_surprise_file){store, {NULL, peers->rank, peers->size}, started};
     return file;
 }
 
@@ -128,8 +130,10 @@ bool lm_surprise_file_write_traffic(struct lm_surprise_file *file,
 
 bool lm_surprise_file_finish(struct lm_surprise_file *file, struct lm_status *status) {
     struct lm_store *store = file->store;
+    double started = file->started;
     lm_free(file);
-    if (lm_store_set_integer(store, "/", "complete", 1, status))
+    if (lm_run_tell_seconds(store, started, status) &&
+        lm_store_set_integer(store, "/", "complete", 1, status))
         return lm_store_commit(store, status);
     lm_store_abandon(store, false);
     return false;

@@ -82,6 +82,7 @@ def test_labels_and_outcome(network, tmp_path):
     assert np.all((wrong != labels) & (wrong != guess) & (wrong >= 0) & (wrong < 10))
     assert 0 < np.mean(guess == labels) < 1
     assert attributes["complete"] == 1 and attributes["steps_done"] == 50
+    assert attributes["seconds"] > 0
     assert attributes["split"] == "test" and attributes["data"] == str(folder / "data")
     assert attributes["checkpoint"] == str(folder / "run.checkpoint-000050.h5")
 
