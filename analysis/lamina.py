@@ -77,6 +77,18 @@ def errors(run, step):
         return {name: _array(file, run["path"], f"errors/{step}/{name}") for name in names}
 
 
+def surprise(run):
+    """What `lamina surprise` measured, a dict: imposed, the kinds of labels; index, label,
+    prediction, correct, confidence (input); imposed_label, loss (imposed, input); magnitude
+    (imposed, layer, input)."""
+    names = ("imposed", "index", "label", "prediction", "correct", "confidence", "imposed_label",
+             "loss", "magnitude")
+    with _open(run["path"]) as file:
+        found = {name: _array(file, run["path"], f"surprise/{name}") for name in names}
+    found["imposed"] = [_plain(name) for name in found["imposed"]]
+    return found
+
+
 def magnitudes(run):
     """How the errors of the same inputs evolved while the network was trained.
 
