@@ -110,9 +110,11 @@ def test_wrong_labels_are_uniform_and_follow_the_seed(network, tmp_path):
 @one_rank_only
 @pytest.mark.parametrize("rule", ["strict", "fixed-prediction", "backprop"])
 def test_placement_changes_no_bit(network, tmp_path, rule):
-    for name, ranks, threads in (("1", None, 1), ("2", 2, 2), ("4", 4, 1)):
+    for name, ranks, threads, replicas in (("1", None, 1, 1), ("2", 2, 2, 1), ("4", 4, 1, 1),
+                                           ("2x2", 4, 1, 2), ("3x1", 3, 1, 3)):
         run("surprise", network, "-o", tmp_path / name, "-q", "--threads", threads,
-            "--set", f"inference.rule={rule}", ranks=ranks)
+            "--set", f"inference.rule={rule}", "--set", f"placement.replicas={replicas}",
+            ranks=ranks)
         assert not same_bits(tmp_path / "1", tmp_path / name, without=["traffic"])
     with h5py.File(tmp_path / "4") as file:
         messages = file["traffic/messages"][()]

@@ -10,7 +10,9 @@ from program import SOURCE, write_dataset, write_idx
 
 sys.path.insert(0, str(SOURCE / "analysis"))
 import inputs  # noqa: E402
+import separation  # noqa: E402
 import surprise  # noqa: E402
+import surprise_cells  # noqa: E402
 
 SETTINGS = """
 data: {{path: /data/{network}}}
@@ -143,11 +145,11 @@ def test_damaged_files_are_named(source, tmp_path, capsys):
     ([1, 3], [2, 2], 0.5), ([2, 3], [1, 2], 7 / 8), ([np.inf, 0], [1, np.inf], 3 / 8),
 ])
 def test_auc_by_hand(positive, negative, auc):
-    above, below = surprise.placements(np.array(positive, float), np.array(negative, float))
+    above, below = separation.placements(np.array(positive, float), np.array(negative, float))
     pairs = [(p > n) + 0.5 * (p == n) for p in positive for n in negative]
     assert np.mean(pairs) == auc
     assert abs(above.mean() - auc) < 1e-15 and abs(below.mean() - auc) < 1e-15
-    false, true = surprise.roc(np.array(positive, float), np.array(negative, float))
+    false, true = separation.roc(np.array(positive, float), np.array(negative, float))
     assert (false[0], true[0], false[-1], true[-1]) == (0, 0, 1, 1)
     assert np.all(np.diff(false) >= 0) and np.all(np.diff(true) >= 0)
     assert abs(np.trapz(true, false) - auc) < 1e-15
@@ -158,19 +160,19 @@ def test_bootstrap_agrees_with_resampling_and_pairs():
     positive, negative = rng.normal(0.7, 1, (2, 150)), rng.normal(0, 1, (2, 200))
     negative[1] = negative[0] + 0.1 * negative[1]
     positive[1] = positive[0] + 0.1 * positive[1]
-    terms = [surprise.placements(p, n) for p, n in zip(positive, negative)]
-    samples = surprise.bootstrap(*(np.array(part) for part in zip(*terms)))
+    terms = [separation.placements(p, n) for p, n in zip(positive, negative)]
+    samples = separation.bootstrap(*(np.array(part) for part in zip(*terms)))
     plain = []
     for _ in range(1500):
         i, j = rng.integers(0, 150, 150), rng.integers(0, 200, 200)
-        plain.append([surprise.placements(positive[k][i], negative[k][j])[0].mean() for k in (0, 1)])
+        plain.append([separation.placements(positive[k][i], negative[k][j])[0].mean() for k in (0, 1)])
     plain = np.array(plain)
-    width = np.diff(surprise.interval(plain)[:, 0])[0]
-    assert np.all(np.abs(surprise.interval(samples) - surprise.interval(plain)) < 0.1 * width)
+    width = np.diff(separation.interval(plain)[:, 0])[0]
+    assert np.all(np.abs(separation.interval(samples) - separation.interval(plain)) < 0.1 * width)
     difference, wanted = samples[:, 1] - samples[:, 0], plain[:, 1] - plain[:, 0]
-    narrow = np.diff(surprise.interval(wanted))[0]
+    narrow = np.diff(separation.interval(wanted))[0]
     assert narrow < 0.3 * width
-    assert np.all(np.abs(surprise.interval(difference) - surprise.interval(wanted)) < 0.15 * narrow)
+    assert np.all(np.abs(separation.interval(difference) - separation.interval(wanted)) < 0.15 * narrow)
 
 
 def test_intervals_cover_the_truth():
@@ -178,26 +180,26 @@ def test_intervals_cover_the_truth():
     trials, covered, rho_covered, truth = 400, 0, 0, 0.7602499389065233  # Phi(1 / sqrt 2)
     for _ in range(trials):
         x, y = rng.normal(1, 1, 120), rng.normal(0, 1, 120)
-        above, below = surprise.placements(x, y)
-        low, high = surprise.interval(surprise.bootstrap(above[None], below[None]))[:, 0]
+        above, below = separation.placements(x, y)
+        low, high = separation.interval(separation.bootstrap(above[None], below[None]))[:, 0]
         covered += low <= truth <= high
         u = rng.normal(0, 1, 120)
         v = 0.6 * u + 0.8 * rng.normal(0, 1, 120)
-        r, low, high = surprise.spearman(u, v)
+        r, low, high = separation.spearman(u, v)
         rho_covered += low <= 6 / np.pi * np.arcsin(0.3) <= high
     # 95 % of 400 is 380, with a standard deviation of 4.4.
     assert 362 <= covered <= 396 and 362 <= rho_covered <= 396
 
 
 def test_correlations_by_hand():
-    assert np.array_equal(surprise.ranks(np.array([10, 30, 20, 20])), [1, 4, 2.5, 2.5])
+    assert np.array_equal(separation.ranks(np.array([10, 30, 20, 20])), [1, 4, 2.5, 2.5])
     x = np.array([1.0, 2, 3, 4, 5])
-    assert abs(surprise.spearman(x, np.exp(x))[0] - 1) < 1e-12
-    assert abs(surprise.spearman(x, np.array([2, 1, 4, 3, 5]))[0] - 0.8) < 1e-12
-    r, low, high = surprise.pearson_of_logs(x, x ** -3)
+    assert abs(separation.spearman(x, np.exp(x))[0] - 1) < 1e-12
+    assert abs(separation.spearman(x, np.array([2, 1, 4, 3, 5]))[0] - 0.8) < 1e-12
+    r, low, high = separation.pearson_of_logs(x, x ** -3)
     assert abs(r + 1) < 1e-12 and low <= r + 1e-9 and high < -0.99
-    assert np.isnan(surprise.pearson_of_logs(x, 0 * x)[0])
-    assert np.isnan(surprise.spearman(x, 0 * x)[0])
+    assert np.isnan(separation.pearson_of_logs(x, 0 * x)[0])
+    assert np.isnan(separation.spearman(x, 0 * x)[0])
 
 
 # --- files, table, figure ---------------------------------------------------------------------
@@ -243,7 +245,7 @@ def test_cells_say_what_was_put_in(files):
     assert [c["network"] for c in cells[:1]] == ["mnist"]
     for c in cells:
         assert c["low"] <= c["auc"] <= c["high"]
-        assert c["verdict"] == surprise.verdict(c["low"], c["high"])
+        assert c["verdict"] == surprise_cells.verdict(c["low"], c["high"])
         if c["kind"] == "noise" and c["label"] in ("true", "wrong"):
             sign = 1 if c["label"] == "true" else -1
             assert c["verdict"] == ("follows" if sign > 0 else "opposes")
@@ -251,6 +253,7 @@ def test_cells_say_what_was_put_in(files):
         if c["measure"] == "out" and c["label"]:
             assert abs(c["gain"]) < 0.1  # the loss was made from it
         assert np.isnan(c["gain"]) == (c["measure"] in ("loss", "uncertainty", "pixel distance"))
+    assert all(c["more"] == (c["gain_low"] > 0 and c["low"] > 0.5) for c in cells)
     assert {c["inputs"] for c in cells if c["kind"] == "misclassified"} == {20}
     control = [c["verdict"] for c in cells if c["kind"] == "control"]
     assert np.mean([v == "undecided" for v in control]) > 0.7
@@ -281,9 +284,25 @@ def test_table_paragraph_and_figure(files):
     plt.close(figure)
 
 
+def test_roc_curves_are_those_of_the_scores(files):
+    drawn = surprise.roc_figure(files)
+    groups = surprise_cells.load_all(tuple(files))
+    assert len(drawn.axes) == 3 * 3 * 4
+    ax = drawn.axes[1 * 4]  # true label, noise, MNIST by strict
+    line = next(line for line in ax.lines if line.get_label() == "V1")
+    group = groups["mnist", "strict"]
+    positive, negative = (group[kind]["scores"]["true", "V1"] for kind in ("noise", "test"))
+    auc = separation.placements(positive, negative)[0].mean()
+    assert abs(np.trapz(line.get_ydata(), line.get_xdata()) - auc) < 0.01
+    plt.close(drawn)
+
+
 def test_command_line(files, tmp_path, capsys):
-    surprise.main([*files, "-o", str(tmp_path / "s.png"), "--table", str(tmp_path / "s.csv")])
+    surprise.main([*files, "-o", str(tmp_path / "s.png"), "-o", str(tmp_path / "s.pdf"),
+                   "--roc", str(tmp_path / "roc.png"), "--table", str(tmp_path / "s.csv")])
+    assert (tmp_path / "roc.png").read_bytes()[:4] == b"\x89PNG"
     assert (tmp_path / "s.png").read_bytes()[:4] == b"\x89PNG"
+    assert (tmp_path / "s.pdf").read_bytes()[:4] == b"%PDF"
     assert "follow surprise" in capsys.readouterr().out
     lines = (tmp_path / "s.csv").read_text().splitlines()
     assert len(lines) == 1 + len(surprise.cells(files))
