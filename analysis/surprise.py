@@ -32,8 +32,9 @@ import sys
 import numpy as np
 
 import lamina
+import style
 from surprise_cells import KINDS, LABELS, LOSS, NETWORKS, RULES, cells, correlations, load_all
-from surprise_figure import figure, roc_figure, save
+from surprise_figure import figure, roc_figure
 
 # --- table and paragraph --------------------------------------------------------------------
 
@@ -223,9 +224,9 @@ def main(arguments=None):
         fail(65, error)
     try:
         for path in options.output:
-            save(drawn, path)
+            style.save(drawn, path)
         if options.roc:
-            save(roc_figure(options.files), options.roc)
+            style.save(roc_figure(options.files), options.roc)
         if options.table:
             write_csv(options.table, options.files)
     except OSError as error:

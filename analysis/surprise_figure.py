@@ -1,16 +1,13 @@
 """The figures of the surprise analysis: heat maps of all cells, and ROC curves."""
-import io
 import os
 
-import matplotlib
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402
-import numpy as np  # noqa: E402
+import matplotlib.pyplot as plt
+import numpy as np
 
-import separation  # noqa: E402
-from surprise_cells import (  # noqa: E402
-    DISTANCE, KINDS, LABELS, LOSS, NETWORKS, RULES, UNCERTAINTY, cells, compared, correlations,
-    load_all, order)
+import separation
+import style
+from surprise_cells import (DISTANCE, KINDS, LABELS, LOSS, NETWORKS, RULES, UNCERTAINTY, cells,
+                            compared, correlations, load_all, order)
 
 FOOTNOTE = """\
 Columns: magnitude of each layer's error and loss, under three imposed labels; baselines without a \
@@ -18,8 +15,6 @@ label. Numbers: AUC \u00d7 100, grey where the 95 % interval contains chance;
 framed where the magnitude is larger for the surprising inputs and separates better than the loss \
 under the same label (95 % interval of the difference above 0).
 Last row: Spearman's correlation \u00d7 100 with the loss, on ordinary test images."""
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe and Ito's
-LINES = ("-", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (7, 2)), (0, (3, 1, 1, 1)))
 
 
 def columns_of(record):
@@ -161,17 +156,8 @@ def draw_curves(ax, positive, negative, label, layers):
     """The ROC curves of one label, at 101 false positive rates."""
     at = np.linspace(0, 1, 101)
     ax.plot([0, 1], [0, 1], color="0.8", linewidth=0.6)
-    for i, measure in enumerate(layers + [LOSS]):
+    curves = {name["label"]: name for name in style.layer_styles(layers)}
+    curves[LOSS] = {"color": "0.3", "linestyle": "--", "label": LOSS}
+    for measure, curve in curves.items():
         false, true = separation.roc(positive[label, measure], negative[label, measure])
-        colour = "black" if measure == LOSS else COLOURS[i % len(COLOURS)]
-        ax.plot(at, np.interp(at, false, true), color=colour, linewidth=0.9, label=measure,
-                linestyle="--" if measure == LOSS else LINES[i % len(LINES)])
-
-
-def save(drawn, path, dpi=150):
-    """Write aside and rename, so that a failure leaves an older figure in place."""
-    content = io.BytesIO()
-    drawn.savefig(content, format=os.path.splitext(path)[1][1:].lower(), dpi=dpi)
-    with open(path + ".partial", "wb") as file:
-        file.write(content.getvalue())
-    os.replace(path + ".partial", path)
+        ax.plot(at, np.interp(at, false, true), linewidth=0.9, **{**curve, "marker": ""})
