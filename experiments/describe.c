@@ -1,20 +1,35 @@
 /* lamina describe: layers, shapes, parameters, cost and placement, without running. */
+#include "estimate.h"
+#include "learning.h"
 #include "memory.h"
 #include "session.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-static void print_layers(const struct lm_network *network,
+/* Bytes that a layer needs whatever the batch: parameters, gradient, moments and partial sums.
+ */
+static double layer_bytes(const struct lm_settings *settings, const struct lm_plan *plan,
+                          int replicas) {
+    long chunks = (settings->training.batch - 1) / settings->training.chunk + 1;
+    int mine = (int)((chunks - 1) / replicas + 1);
+    int arrays = 2 + lm_optimizer_find(settings->training.optimizer)->n_moments +
+                 lm_learning_arrays(plan->map.parameters, mine);
+    return (double)arrays * (double)plan->map.parameters * (double)sizeof(real);
+}
+
+static void print_layers(const struct lm_settings *settings, const struct lm_network *network,
                          const struct lm_placement *placement) {
-    printf("%-12s %-14s %10s %10s %12s %8s %5s  %s\n", "layer", "shape", "units", "parameters",
-           "kflop/step", "KiB/input", "rank", "map");
+    printf("%-12s %-14s %10s %10s %12s %8s %9s %5s  %s\n", "layer", "shape", "units",
+           "parameters", "kflop/step", "KiB/input", "MiB", "rank", "map");
     for (int l = 0; l < network->n_layers; l++) {
         const struct lm_plan *plan = &network->layers[l];
         char shape[LM_SHAPE_TEXT], map[1024];
-        printf("%-12s %-14s %10zu %10zu %12.1f %9.1f %5d  %s", plan->name,
+        printf("%-12s %-14s %10zu %10zu %12.1f %9.1f %9.1f %5d  %s", plan->name,
                lm_shape_text(&plan->map.out, shape), plan->units, plan->map.parameters,
                plan->flops / 1e3, (double)lm_plan_bytes_per_input(plan) / 1024,
+               layer_bytes(settings, plan, placement->n_replicas) / (1 << 20),
                placement->rank[l], lm_plan_map_text(plan, map, sizeof map));
         if (plan->n_parents > 1 || (l > 0 && plan->parents[0] != l - 1)) {
             printf("  <-");
@@ -25,27 +40,84 @@ static void print_layers(const struct lm_network *network,
         }
         printf("\n");
     }
+    printf("\nkflop/step: thousand floating-point operations of one inference step, per input\n"
+           "KiB/input: state that one input of a batch needs\n"
+           "MiB: parameters, gradient, optimizer state, and partial sums of the gradient, "
+           "which the "
+           "layers of a rank share\n");
 }
 
-/* Cost of the busiest rank against all: what the ranks can gain at most. */
-static void print_placement(const struct lm_network *network,
-                            const struct lm_placement *placement) {
-    double total = 0, busiest = 0;
-    for (int r = 0; r < placement->n_ranks; r++) {
-        double cost = 0;
-        for (int l = 0; l < network->n_layers; l++)
-            if (placement->rank[l] == r)
-                cost += network->layers[l].flops;
-        total += cost;
-        busiest = cost > busiest ? cost : busiest;
+/* --- ranks -------------------------------------------------------------------------------- */
+
+struct proposal {
+    struct lm_placement placement;
+    struct lm_estimate estimate;
+};
+
+static int faster_first(const void *a, const void *b) {
+    double x = ((const struct proposal *)a)->estimate.speed_up;
+    double y = ((const struct proposal *)b)->estimate.speed_up;
+    return (x < y) - (x > y);
+}
+
+static struct lm_workload workload_of(const struct lm_settings *settings,
+                                      const struct lm_network *network, const double cost[]) {
+    return (struct lm_workload){
+        .network = network,
+        .rule = lm_rule_find(settings->inference.rule, settings->inference.state),
+        .n = settings->inference.steps,
+        .batch = (size_t)settings->training.batch,
+        .chunk = (size_t)settings->training.chunk,
+        .cost = cost};
+}
+
+/* All ways to use `ranks` ranks, the fastest first; returns how many. At least one. */
+static int make_proposals(const struct lm_workload *workload, int ranks,
+                          struct proposal proposals[]) {
+    int n = 0;
+    for (int k = 1; k <= ranks; k++) {
+        struct lm_status status;
+        struct lm_placement_plan plan = {ranks, k, NULL, workload->cost};
+        if (ranks % k == 0 &&
+            lm_placement_init(&proposals[n].placement, workload->network, &plan, &status)) {
+            proposals[n].estimate = lm_estimate_step(workload, &proposals[n].placement);
+            n++;
+        }
     }
-    printf("placement on %d rank%s: at most %.2f times as fast as one rank\n",
-           placement->n_ranks, placement->n_ranks == 1 ? "" : "s",
-           busiest > 0 ? total / busiest : 1);
+    qsort(proposals, (size_t)n, sizeof *proposals, faster_first);
+    return n;
 }
 
-static void print_run(const struct lm_settings *settings, const struct lm_network *network,
-                      const struct lm_placement *placement) {
+static void print_proposals(const struct lm_network *network, int ranks, int n,
+                            const struct proposal proposals[]) {
+    printf("\n%d ranks, fastest first:\n%8s %9s %8s %11s %11s  %s\n", ranks, "replicas",
+           "ranks", "speed-up", "MiB between", "MiB within", "layers:ranks of each replica");
+    for (int i = 0; i < n; i++) {
+        const struct proposal *proposal = &proposals[i];
+        char text[4096];
+        printf("%8d %9d %8.2f %11.2f %11.2f  %s\n", proposal->placement.n_replicas,
+               proposal->placement.n_ranks, proposal->estimate.speed_up,
+               proposal->estimate.between / (1 << 20), proposal->estimate.within / (1 << 20),
+               lm_placement_text(&proposal->placement, network, text, sizeof text));
+    }
+    printf("speed-up: against one rank, by operations (or placement.costs) and bytes of the "
+           "busiest rank;\nMiB between layers, and within them for sums over replicas: what it "
+           "exchanges in a training step\n--set placement.replicas=%d takes the first\n",
+           proposals[0].placement.n_replicas);
+}
+
+static void print_placement(const struct lm_workload *workload,
+                            const struct lm_placement *placement) {
+    int ranks = placement->n_ranks * placement->n_replicas;
+    printf("placement on %d rank%s, %d replica%s: about %.2f times as fast as one rank\n",
+           ranks, ranks == 1 ? "" : "s", placement->n_replicas,
+           placement->n_replicas == 1 ? "" : "s",
+           lm_estimate_step(workload, placement).speed_up);
+}
+
+/* --- all of it ---------------------------------------------------------------------------- */
+
+static void print_head(const struct lm_settings *settings, const struct lm_network *network) {
     char shape[LM_SHAPE_TEXT];
     printf("input %s, %d layers, longest path %d, %zu parameters, loss %s, numbers in %s\n",
            lm_shape_text(&network->input, shape), network->n_layers, lm_network_depth(network),
@@ -53,10 +125,35 @@ static void print_run(const struct lm_settings *settings, const struct lm_networ
     printf("%s, step %g, %ld steps, state %s; batch %ld in chunks of %ld\n\n",
            settings->inference.rule, settings->inference.step, settings->inference.steps,
            settings->inference.state, settings->training.batch, settings->training.chunk);
-    print_layers(network, placement);
-    printf("\nkflop/step: thousand floating-point operations of one inference step, per "
-           "input\nKiB/input: state that one input of a batch needs\n");
-    print_placement(network, placement);
+}
+
+/* More ranks than layers need replicas: without any in the settings the best are shown. */
+static bool print_run(const struct lm_settings_file *file, const struct lm_network *network,
+                      int ranks, struct lm_status *status) {
+    const struct lm_settings *settings = lm_settings_get(file);
+    struct proposal *proposals = lm_allocate((size_t)ranks, sizeof *proposals);
+    double *cost = lm_allocate((size_t)network->n_layers, sizeof *cost);
+    lm_session_costs(settings, network, cost);
+    struct lm_workload workload = workload_of(settings, network, cost);
+    int n = make_proposals(&workload, ranks, proposals);
+    struct lm_placement own = {0};
+    bool propose = ranks > network->n_layers && settings->placement.replicas == 1 &&
+                   settings->placement.n == 0;
+    bool good = propose || lm_session_placement(&own, file, network, ranks, status);
+    const struct lm_placement *placement = propose ? &proposals[0].placement : &own;
+    if (good) {
+        print_head(settings, network);
+        print_layers(settings, network, placement);
+        print_placement(&workload, placement);
+        if (ranks > 1)
+            print_proposals(network, ranks, n, proposals);
+    }
+    for (int i = 0; i < n; i++)
+        lm_placement_clear(&proposals[i].placement);
+    lm_placement_clear(&own);
+    lm_free(proposals);
+    lm_free(cost);
+    return good;
 }
 
 static bool describe(const struct lm_options *options, struct lm_status *status) {
@@ -64,15 +161,12 @@ static bool describe(const struct lm_options *options, struct lm_status *status)
                                                      (const char *const *)options->set, status);
     if (!file)
         return false;
-    struct lm_placement placement = {0};
     struct lm_network *network = lm_network_create(&lm_settings_get(file)->network, status);
-    bool good = network && lm_session_placement(&placement, file, network,
-                                                options->ranks ? options->ranks : 1, status);
+    bool good = network != NULL;
     if (good && options->only_settings)
         fputs(lm_settings_text(file), stdout);
     else if (good)
-        print_run(lm_settings_get(file), network, &placement);
-    lm_placement_clear(&placement);
+        good = print_run(file, network, options->ranks ? options->ranks : 1, status);
     lm_network_destroy(network);
     lm_settings_destroy(file);
     return good;

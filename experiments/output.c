@@ -266,13 +266,32 @@ const char *lm_output_newest(const struct lm_output *output) {
     return output->newest;
 }
 
+/* What all ranks together have computed on each layer. */
+static bool write_costs(struct lm_output *output, struct lm_status *status) {
+    const struct lm_session *session = output->session;
+    size_t n = (size_t)session->network->n_layers, ranks = (size_t)lm_comm_size();
+    double *mine = lm_allocate(n, sizeof *mine), *all = lm_allocate(ranks * n, sizeof *all);
+    for (int i = 0; i < lm_cortex_layers(session->cortex); i++) {
+        const struct lm_layer *layer = lm_cortex_layer(session->cortex, i);
+        mine[layer->index] = layer->seconds;
+    }
+    lm_comm_gather(mine, n, all);
+    for (size_t i = n; i < ranks * n; i++)
+        all[i % n] += all[i];
+    bool good = lm_run_file_write_costs(output->file, all, status);
+    lm_free(mine);
+    lm_free(all);
+    return good;
+}
+
 bool lm_output_finish(struct lm_output *output, struct lm_status *status) {
     const struct lm_session *session = output->session;
     char line[512];
     struct lm_run_text text = {"summary", lm_audit_text(session, line, sizeof line)};
     struct lm_run_traffic traffic = lm_audit_traffic(false, &text);
     bool good = lm_audit_check(session, session->steps - output->first, status) &&
-                lm_run_file_write_traffic(output->file, &traffic, status);
+                lm_run_file_write_traffic(output->file, &traffic, status) &&
+                write_costs(output, status);
     lm_audit_clear(&traffic);
     if (!good)
         return false;

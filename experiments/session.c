@@ -3,6 +3,7 @@
 #include "blas.h"
 #include "checkpoint.h"
 #include "comm.h"
+#include "flops.h"
 #include "memory.h"
 #include "threads.h"
 
@@ -10,6 +11,33 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* Costs that are given count as shares of the operations. */
+static void take_costs(const struct lm_settings *settings, const struct lm_network *network,
+                       double cost[]) {
+    double operations = 0, given = 0;
+    for (int i = 0; i < settings->placement.n_costs; i++) {
+        operations += cost[i];
+        given += settings->placement.costs[i];
+    }
+    for (int i = 0; i < settings->placement.n_costs; i++)
+        cost[lm_network_find(network, settings->network.layers[i].name)] =
+            settings->placement.costs[i] / given * operations;
+}
+
+void lm_session_costs(const struct lm_settings *settings, const struct lm_network *network,
+                      double cost[]) {
+    const struct lm_rule *rule =
+        lm_rule_find(settings->inference.rule, settings->inference.state);
+    struct lm_flops *flops = lm_allocate((size_t)network->n_layers, sizeof *flops);
+    lm_flops_of_layers(network, rule, settings->inference.step, settings->inference.steps,
+                       strcmp(settings->inference.presynaptic, "value") == 0, flops);
+    for (int l = 0; l < network->n_layers; l++)
+        cost[l] = lm_flops_sum(&flops[l]) +
+                  4 * (double)network->layers[l].units * (double)settings->inference.steps;
+    lm_free(flops);
+    take_costs(settings, network, cost);
+}
 
 bool lm_session_placement(struct lm_placement *placement, const struct lm_settings_file *file,
                           const struct lm_network *network, int n_ranks,
@@ -19,11 +47,15 @@ bool lm_session_placement(struct lm_placement *placement, const struct lm_settin
     for (int i = 0; i < settings->placement.n; i++)
         by_hand[lm_network_find(network, settings->network.layers[i].name)] =
             (int)settings->placement.ranks[i];
+    double *cost = lm_allocate((size_t)network->n_layers, sizeof *cost);
+    lm_session_costs(settings, network, cost);
     struct lm_placement_plan plan = {.n_ranks = n_ranks,
                                      .n_replicas = (int)settings->placement.replicas,
-                                     .by_hand = settings->placement.n ? by_hand : NULL};
+                                     .by_hand = settings->placement.n ? by_hand : NULL,
+                                     .cost = cost};
     bool good = lm_placement_init(placement, network, &plan, status);
     lm_free(by_hand);
+    lm_free(cost);
     return good;
 }
 
@@ -194,7 +226,6 @@ static void make_cortex(struct lm_session *session) {
                                   .placement = &session->placement,
                                   .rank = lm_comm_rank(),
                                   .optimizer = session->optimizer,
-                                  .exact = true,
                                   .batch = session->batch,
                                   .chunk = (size_t)settings->training.chunk,
                                   .threads = session->threads};

@@ -30,6 +30,11 @@ struct lm_session {
     struct lm_cortex *cortex;
 };
 
+/* What a training step of the settings costs in each layer of the network, cost (layers):
+ * operations per input, or the shares of their sum that placement.costs says. */
+void lm_session_costs(const struct lm_settings *settings, const struct lm_network *network,
+                      double cost[]);
+
 /* The placement of the settings on n_ranks ranks. */
 bool lm_session_placement(struct lm_placement *placement, const struct lm_settings_file *file,
                           const struct lm_network *network, int n_ranks,

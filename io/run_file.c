@@ -182,6 +182,18 @@ bool lm_run_file_write_traffic(struct lm_run_file *file, const struct lm_run_tra
     return lm_run_write_traffic(file->store, &file->peers, traffic, status);
 }
 
+bool lm_run_file_write_costs(struct lm_run_file *file, const double seconds[],
+                             struct lm_status *status) {
+    const struct lm_records_plan *plan = lm_records_get_plan(file->records);
+    for (int l = 0; l < plan->n_layers; l++) {
+        char path[PATH_TEXT];
+        snprintf(path, sizeof path, "/layers/%s", plan->layers[l]);
+        if (!lm_store_set_double(file->store, path, "seconds", seconds[l], status))
+            return false;
+    }
+    return true;
+}
+
 bool lm_run_file_flush(struct lm_run_file *file, int64_t steps_done, struct lm_status *status) {
     return lm_store_set_integer(file->store, "/", "steps_done", steps_done, status) &&
            lm_store_flush(file->store, status);

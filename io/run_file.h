@@ -5,7 +5,7 @@
  *                   mpi_version, hdf5_version, openblas_version, complete, steps_done,
  *                   seconds
  *     /layer        names of the layers: the scale of every dimension `layer`
- *     /layers/NAME  units, shape, map, parameters, rank
+ *     /layers/NAME  units, shape, map, parameters, rank; seconds computed on it in the end
  *     /training     curves of (step) and (layer, step)         see records.h
  *     /errors/STEP  records of single inputs after STEP steps  see records.h
  *     /traffic      messages, bytes (sender, receiver) between layers; within_messages,
@@ -106,6 +106,11 @@ bool lm_run_file_write_errors(struct lm_run_file *file, int k, struct lm_status 
 /* Write /traffic, once. Collective. */
 bool lm_run_file_write_traffic(struct lm_run_file *file, const struct lm_run_traffic *traffic,
                                struct lm_status *status);
+
+/* Note the seconds that all ranks have computed on each layer, seconds (layers); the same on
+ * all ranks. Collective. */
+bool lm_run_file_write_costs(struct lm_run_file *file, const double seconds[],
+                             struct lm_status *status);
 
 /* Make what was written readable after a kill, and note the steps done. Collective. */
 bool lm_run_file_flush(struct lm_run_file *file, int64_t steps_done, struct lm_status *status);

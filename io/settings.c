@@ -52,7 +52,8 @@ static const char defaults[] = "data:\n"
                                "  updates: false\n"
                                "placement:\n"
                                "  replicas: 1\n"
-                               "  ranks: []\n";
+                               "  ranks: []\n"
+                               "  costs: []\n";
 
 struct lm_settings_file {
     char *name;
@@ -317,6 +318,17 @@ static bool check_network(const struct lm_settings_file *file, struct lm_status 
     return lm_settings_blame(file, "network.layers", status);
 }
 
+/* A list has nothing, or something for every layer. */
+static bool check_count(const struct lm_settings_file *file, const char *key, int n,
+                        const char *what, struct lm_status *status) {
+    int layers = file->settings->network.n_layers;
+    if (n == 0 || n == layers)
+        return true;
+    lm_fail(status, LM_CONFIG, "%d %s: one for each of the %d layers is expected", n, what,
+            layers);
+    return lm_settings_blame(file, key, status);
+}
+
 static bool check_placement(const struct lm_settings_file *file, struct lm_status *status) {
     const struct lm_settings *s = file->settings;
     for (int i = 0; i < s->placement.n; i++) {
@@ -329,11 +341,15 @@ static bool check_placement(const struct lm_settings_file *file, struct lm_statu
             return lm_settings_blame(file, key, status);
         }
     }
-    if (s->placement.n == 0 || s->placement.n == s->network.n_layers)
-        return true;
-    lm_fail(status, LM_CONFIG, "%d ranks: one for each of the %d layers is expected",
-            s->placement.n, s->network.n_layers);
-    return lm_settings_blame(file, "placement.ranks", status);
+    for (int i = 0; i < s->placement.n_costs; i++) {
+        char key[48];
+        double cost = s->placement.costs[i];
+        snprintf(key, sizeof key, "placement.costs[%d]", i);
+        if (!check_number(file, key, cost, cost > 0, "a finite number above 0", status))
+            return false;
+    }
+    return check_count(file, "placement.ranks", s->placement.n, "ranks", status) &&
+           check_count(file, "placement.costs", s->placement.n_costs, "costs", status);
 }
 
 /* --- reading --- */

@@ -62,7 +62,9 @@ struct lm_settings {
         long replicas;     /* of the network, each with its share of every batch, at least 1 */
         int n;             /* 0: placed automatically */
         const long *ranks; /* rank within a replica of each layer in the order of the file */
-    } placement;           /* `placement: {replicas: 2, ranks: [0, 0, 1]}` */
+        int n_costs;       /* 0: counted operations */
+        const double *costs; /* of each layer in that order, above 0, in any unit */
+    } placement;             /* `placement: {replicas: 2, ranks: [0, 0, 1]}` */
 };
 
 /* Read, merge and check settings. `set` holds n_set texts "a.b=c". Everything that

@@ -94,6 +94,8 @@ static const cyaml_schema_field_t placement_fields[] = {
     WHOLE("replicas", placement.replicas),
     CYAML_FIELD_SEQUENCE_COUNT("ranks", CYAML_FLAG_POINTER, struct lm_settings, placement.ranks,
                                placement.n, &any_whole, 0, LM_YAML_MAX_ENTRIES),
+    CYAML_FIELD_SEQUENCE_COUNT("costs", CYAML_FLAG_POINTER, struct lm_settings, placement.costs,
+                               placement.n_costs, &any_number, 0, LM_YAML_MAX_ENTRIES),
     CYAML_FIELD_END};
 
 static const cyaml_schema_field_t sections[] = {SECTION("data", data_fields),

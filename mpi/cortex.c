@@ -43,7 +43,7 @@ static void make_nodes(struct lm_cortex *cortex) {
         if (!lm_placement_holds(plan->placement, plan->rank, l))
             continue;
         struct lm_layer *layer =
-            lm_layer_create(plan->network, l, plan->optimizer, plan->exact,
+            lm_layer_create(plan->network, l, plan->optimizer, false,
                             (size_t)nodes->n_chunks * plan->chunk, plan->chunk);
         nodes->node[nodes->n++].layer = layer;
         cortex->has_output = cortex->has_output || layer->is_output;
@@ -207,7 +207,9 @@ static void forward_work(const struct worker *worker) {
     FOR_CHUNKS(worker, c)
     FOR_NODES(worker, node) {
         lm_node_receive_values_end(node, c);
+        double start = omp_get_wtime();
         lm_layer_forward(node->layer, c, worker->scratch);
+        lm_layer_spent(node->layer, start);
         lm_node_send_values_begin(node, c, node->layer->chunks[c].forward);
     }
     FOR_CHUNKS(worker, c) drain(worker->cortex, c);
@@ -243,8 +245,10 @@ static void sweep_work(const struct worker *worker) {
     for (int i = worker->cortex->nodes.n - 1; i >= 0; i--) {
         struct lm_node *node = &worker->cortex->nodes.node[i];
         lm_node_receive_feedback_end(node, c);
+        double start = omp_get_wtime();
         job->rule->values(job->inference, node->layer, c, worker->scratch);
         job->rule->errors(job->inference, node->layer, c, worker->scratch);
+        lm_layer_spent(node->layer, start);
         lm_node_send_feedback_begin(node, c);
     }
     FOR_CHUNKS(worker, c) drain(worker->cortex, c);
@@ -266,7 +270,10 @@ void lm_cortex_learn(struct lm_cortex *cortex, const struct lm_rule *rule,
     real *values[LM_MAX_NODES];
     for (int i = 0; i < cortex->nodes.n; i++) {
         struct lm_layer *layer = cortex->nodes.node[i].layer;
-        int n = lm_replicas_nodes(replicas, i, cortex->n_all, layer->plan->map.parameters,
+        size_t parameters = layer->plan->map.parameters;
+        if (exact && !layer->exact)
+            layer->exact = lm_allocate(parameters, sizeof(real));
+        int n = lm_replicas_nodes(replicas, i, cortex->n_all, parameters,
                                   exact ? layer->exact : layer->gradient, nodes, values);
         lm_learning_run(cortex->learning, rule, inference, layer, cortex->first, n, nodes,
                         values, cortex->scratch);

@@ -30,7 +30,6 @@ struct lm_cortex_plan {
     const struct lm_placement *placement; /* likewise */
     int rank;                             /* this rank */
     const struct lm_optimizer *optimizer; /* not owned */
-    bool exact;                           /* keep exact gradients too */
     size_t batch;                         /* most inputs of a batch */
     size_t chunk;                         /* inputs per chunk */
     int threads;

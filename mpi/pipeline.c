@@ -2,6 +2,7 @@
 
 #include "comm.h"
 
+#include <omp.h>
 #include <string.h>
 
 enum { IN_FLIGHT = 3 };
@@ -34,8 +35,10 @@ static bool make_errors(const struct lm_pipeline *pipeline, struct lm_node *node
                         long step) {
     if (!lm_node_values_are_here(node, c))
         return false;
+    double start = omp_get_wtime();
     if (needs_error(node, step, pipeline->end))
         pipeline->rule->errors(pipeline->inference, node->layer, c, pipeline->scratch);
+    lm_layer_spent(node->layer, start);
     lm_node_send_feedback_begin(node, c);
     if (pipeline->rule->values_travel)
         lm_node_receive_values_begin(node, c, false);
@@ -47,8 +50,10 @@ static bool move_values(const struct lm_pipeline *pipeline, struct lm_node *node
                         long step) {
     if (!lm_node_feedback_is_here(node, c))
         return false;
+    double start = omp_get_wtime();
     if (has_error(node, step + 1))
         pipeline->rule->values(pipeline->inference, node->layer, c, pipeline->scratch);
+    lm_layer_spent(node->layer, start);
     if (step + 1 < pipeline->end)
         lm_node_receive_feedback_begin(node, c);
     if (pipeline->rule->values_travel)

@@ -118,22 +118,37 @@ static void add_swept_layer(const struct lm_plan *plan, struct lm_flops *flops) 
     flops->learn += of_map(&plan->map) + (plan->clamped ? of_inner_pull(&plan->map) : 0);
 }
 
-struct lm_flops lm_flops_training(const struct lm_network *network, const struct lm_rule *rule,
-                                  double eta, long n, bool presynaptic_value) {
-    struct lm_flops flops = {0};
+void lm_flops_of_layers(const struct lm_network *network, const struct lm_rule *rule,
+                        double eta, long n, bool presynaptic_value, struct lm_flops flops[]) {
+    struct schedule schedule = {network, rule, eta == 1, n, presynaptic_value, NULL};
+    for (int l = 0; l < network->n_layers; l++)
+        flops[l] = (struct lm_flops){0};
     if (rule->sweeps) {
         for (int l = 0; l < network->n_layers; l++)
-            add_swept_layer(&network->layers[l], &flops);
-        return flops;
+            add_swept_layer(&network->layers[l], &flops[l]);
+        return;
     }
-    struct schedule schedule = {network, rule, eta == 1, n, presynaptic_value, NULL};
     schedule.changes =
         lm_allocate(lm_product((size_t)network->n_layers, (size_t)n), sizeof(bool));
     follow_errors(&schedule);
     for (int l = 0; l < network->n_layers; l++)
-        add_layer(&schedule, l, &flops);
+        add_layer(&schedule, l, &flops[l]);
     lm_free(schedule.changes);
-    return flops;
+}
+
+struct lm_flops lm_flops_training(const struct lm_network *network, const struct lm_rule *rule,
+                                  double eta, long n, bool presynaptic_value) {
+    struct lm_flops all = {0};
+    struct lm_flops *flops = lm_allocate((size_t)network->n_layers, sizeof *flops);
+    lm_flops_of_layers(network, rule, eta, n, presynaptic_value, flops);
+    for (int l = 0; l < network->n_layers; l++) {
+        all.forward += flops[l].forward;
+        all.predict += flops[l].predict;
+        all.feedback += flops[l].feedback;
+        all.learn += flops[l].learn;
+    }
+    lm_free(flops);
+    return all;
 }
 
 double lm_flops_sum(const struct lm_flops *flops) {

@@ -37,6 +37,10 @@ struct lm_flops {
 struct lm_flops lm_flops_training(const struct lm_network *network, const struct lm_rule *rule,
                                   double eta, long n, bool presynaptic_value);
 
+/* The same of each layer, flops (layers). */
+void lm_flops_of_layers(const struct lm_network *network, const struct lm_rule *rule,
+                        double eta, long n, bool presynaptic_value, struct lm_flops flops[]);
+
 /* The sum of the parts. */
 double lm_flops_sum(const struct lm_flops *flops);
 

@@ -4,6 +4,7 @@
 #include "random.h"
 
 #include <math.h>
+#include <omp.h>
 #include <string.h>
 
 /* Differences need the outputs within a stage; what rests on the input alone has none. */
@@ -123,6 +124,12 @@ void lm_layer_update(struct lm_layer *layer, const struct lm_optimizer *optimize
     }
 }
 
+void lm_layer_spent(struct lm_layer *layer, double start) {
+    double time = omp_get_wtime() - start;
+#pragma omp atomic
+    layer->seconds += time;
+}
+
 /* Squares of the errors of each input, summed over the units. */
 static void sum_squares(const struct lm_layer *layer, const struct lm_layer_chunk *chunk,
                         double *square) {
@@ -187,5 +194,11 @@ void lm_scratch_clear(struct lm_scratch *scratch) {
 }
 
 size_t lm_plan_bytes_per_input(const struct lm_plan *plan) {
-    return (activations_of(plan) + plan->map.own_tape + 2 * plan->units) * sizeof(real);
+    const struct lm_operator *first = &plan->map.operators[0];
+    size_t feedback = 0;
+    for (int k = 0; k < first->n_inputs; k++)
+        if (plan->parents[k] != LM_INPUT)
+            feedback += lm_shape_units(&first->in[k]);
+    return (activations_of(plan) + plan->map.own_tape + 2 * plan->units + feedback) *
+           sizeof(real);
 }

@@ -38,8 +38,9 @@ struct lm_layer {
     real *parameters;             /* (plan->map.parameters) operators in turn, each weights
                                      row-major then biases */
     real *gradient;               /* of the rule in use, like parameters */
-    real *exact;                  /* of backprop, for comparison; NULL unless asked for */
+    real *exact;                  /* of backprop, for comparison; NULL until asked for */
     real *moment[LM_MAX_MOMENTS]; /* of the optimizer */
+    double seconds;               /* that all threads have computed on it */
     int n_chunks;                 /* capacity */
     struct lm_layer_chunk *chunks;
 };
@@ -78,6 +79,9 @@ void lm_layer_forward(struct lm_layer *layer, int c, const struct lm_scratch *sc
 void lm_layer_update(struct lm_layer *layer, const struct lm_optimizer *optimizer, long t,
                      double rate, double momentum);
 
+/* A thread has computed on the layer since `start`, a time of omp_get_wtime. Thread-safe. */
+void lm_layer_spent(struct lm_layer *layer, double start);
+
 /* Half the squared norm of eps over the inputs of chunk c: the layer's energy. */
 double lm_layer_energy(const struct lm_layer *layer, int c);
 
@@ -92,7 +96,8 @@ void lm_scratch_init(struct lm_scratch *scratch, int n, struct lm_layer *const l
                      size_t width);
 void lm_scratch_clear(struct lm_scratch *scratch);
 
-/* Bytes of state that one input of a batch needs in a layer: for `lamina describe`. */
+/* Bytes that one input of a batch needs in a layer: activations, tape, value, error, and
+ * feedback for the parents. */
 size_t lm_plan_bytes_per_input(const struct lm_plan *plan);
 
 #endif

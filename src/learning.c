@@ -145,9 +145,12 @@ void lm_learning_run(struct lm_learning *learning, const struct lm_rule *rule,
     int lanes = make_lanes(parameters, chunks, n, nodes, learning->spans);
     place(learning, parameters, lanes, n, nodes, sums);
 #pragma omp parallel for schedule(dynamic) num_threads(learning->threads)
-    for (int i = 0; i < lanes; i++)
+    for (int i = 0; i < lanes; i++) {
+        double start = omp_get_wtime();
         learn_node(&task, learning->spans[i], learning->lanes[i].sum, learning->lanes[i].levels,
                    &scratch[omp_get_thread_num()]);
+        lm_layer_spent(layer, start);
+    }
     for (int i = 0, node = 0; node < n; node++) {
         add_lanes(learning, nodes[node], i, parameters);
         while (i < lanes && learning->spans[i].end <= nodes[node].end)

@@ -83,7 +83,6 @@ static struct small_cortex *create(const char *name, const struct lm_placement_p
                                   .placement = &small->placement,
                                   .rank = rank,
                                   .optimizer = lm_optimizer_find("adam"),
-                                  .exact = true,
                                   .batch = batch,
                                   .chunk = chunk,
                                   .threads = threads};

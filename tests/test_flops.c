@@ -40,6 +40,17 @@ START_TEST(backprop_goes_down_once) {
 }
 END_TEST
 
+START_TEST(layers_are_counted_on_their_own) {
+    struct lm_network *network = chain();
+    struct lm_flops flops[4];
+    const double map[] = {A, B, C, D}, steps[] = {0, 7, 8, 9};
+    lm_flops_of_layers(network, lm_rule_find("strict", "deviation"), .1, 10, false, flops);
+    for (int l = 0; l < 4; l++)
+        expect(flops[l], map[l], steps[l] * map[l], steps[l] * map[l], map[l]);
+    lm_network_destroy(network);
+}
+END_TEST
+
 /* 10 steps: the error of d is there from step 0 on, of c from 1, of b from 2, of a from 3; what
  * d predicts changes from step 1 on, of c from 2, of b from 3; the last feedback moves values
  * that nobody reads. */
@@ -157,8 +168,9 @@ START_TEST(published_network) {
 END_TEST
 
 int main(void) {
-    return RUN_TESTS("flops", backprop_goes_down_once, strict_follows_the_wavefront,
-                     strict_may_learn_from_values, fixed_prediction_has_nothing_to_predict,
+    return RUN_TESTS("flops", layers_are_counted_on_their_own, backprop_goes_down_once,
+                     strict_follows_the_wavefront, strict_may_learn_from_values,
+                     fixed_prediction_has_nothing_to_predict,
                      fixed_prediction_with_step_size_1_costs_what_backprop_does,
                      layers_that_errors_do_not_reach_learn_nothing,
                      maps_with_two_linear_operators, paths_of_different_lengths,

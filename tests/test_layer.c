@@ -266,7 +266,9 @@ START_TEST(scratch_fits_every_layer) {
         memset(scratch.sum, 1, layers[l]->plan->units * 32 * sizeof(real));
         size_t kept = layers[l]->plan->clamped ? map->outputs : map->activations;
         ck_assert(lm_plan_bytes_per_input(layers[l]->plan) ==
-                  (kept + map->own_tape + 2 * layers[l]->plan->units) * sizeof(real));
+                  (kept + map->own_tape + 2 * layers[l]->plan->units +
+                   (l ? layers[l - 1]->plan->units : 0)) *
+                      sizeof(real));
     }
     memset(scratch.inputs, 1, 2 * 5 * 6 * 32 * sizeof(real));
     lm_scratch_clear(&scratch);

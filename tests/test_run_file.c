@@ -166,6 +166,8 @@ START_TEST(holds_a_whole_run) {
     struct lm_records *records = lm_records_create(&plan);
     const char *path = together_path("run.h5");
     struct lm_run_file *file = run(path, &peers, records, STEPS);
+    const double seconds[LAYERS] = {1.5, 2.5, 3.5};
+    CHECK_OK(lm_run_file_write_costs(file, seconds, &status));
     CHECK_OK(lm_run_file_finish(file, STEPS, &status));
     struct lm_store *store = lm_store_open(path, &status);
     ck_assert_msg(store != NULL, "%s", status.message);
@@ -176,6 +178,9 @@ START_TEST(holds_a_whole_run) {
     check_text(store, "/", "placement", meta.placement);
     check_text(store, "/", "real", LM_REAL_NAME);
     check_text(store, "/layers/IT", "map", "linear > relu");
+    double cost;
+    CHECK_OK(lm_store_get_double(store, "/layers/out", "seconds", &cost, &status));
+    ck_assert(cost == 3.5);
     ck_assert_int_eq(read_integer(store, "/", "complete"), 1);
     ck_assert_int_eq(read_integer(store, "/", "steps_done"), STEPS);
     ck_assert_int_eq(read_integer(store, "/", "ranks"), peers.size);

@@ -365,6 +365,10 @@ START_TEST(mistakes_of_ranges) {
                "placement.ranks: 1 ranks: one for each of the 2 layers is expected");
     expect_set("placement.ranks=[0, -1]",
                "placement.ranks[1]: -1: the rank of a layer, from 0 on, is expected");
+    expect_set("placement.costs=[1, 2, 3]",
+               "placement.costs: 3 costs: one for each of the 2 layers is expected");
+    expect_set("placement.costs=[1, 0]",
+               "placement.costs[1]: 0: a finite number above 0 is expected");
     expect_set("placement.replicas=0",
                "placement.replicas: 0: a whole number from 1 to 2147483647 is expected");
 }

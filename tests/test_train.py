@@ -289,6 +289,27 @@ def test_describe():
     done = run("describe", FIGURES / "fig1.yaml", "--ranks", 3, binary=FLOAT)
     assert "32695 parameters" in done.stdout and "10 x 13 x 13" in done.stdout
     assert "placement on 3 ranks" in done.stdout
+    many = run("describe", FIGURES / "fig1.yaml", "--ranks", 10, binary=FLOAT).stdout
+    rows = re.findall(r"^ +(10|5|2) +(1|2|5) +([0-9.]+) ", many, re.M)
+    assert sorted(int(k) * int(ranks) for k, ranks, _ in rows) == [10, 10, 10]
+    speed_ups = [float(speed_up) for _, _, speed_up in rows]
+    assert speed_ups == sorted(speed_ups, reverse=True) and speed_ups[0] <= 10
+    assert f"placement.replicas={rows[0][0]} takes the first" in many
+
+
+@one_rank_only
+def test_measured_costs_place_layers_and_change_no_bit(tmp_path):
+    settings = write_settings(tmp_path)
+    run("train", settings, "-o", tmp_path / "one.h5", "--quiet", ranks=2)
+    with h5py.File(tmp_path / "one.h5") as file:
+        seconds = {name: layer.attrs["seconds"] for name, layer in file["layers"].items()}
+        assert set(seconds) == {"V1", "V2", "IT", "out"} and min(seconds.values()) > 0
+    for last, costs in ((1, [1, 1, 1, 9]), (3, [9, 1, 1, 1])):
+        out = tmp_path / f"{last}.h5"
+        run("train", settings, "-o", out, "--quiet", "--set", f"placement.costs={costs}", ranks=2)
+        assert same_bits(tmp_path / "one.h5", out, without=["traffic"]) == []
+        with h5py.File(out) as file:
+            assert sum(layer.attrs["rank"] for layer in file["layers"].values()) == last
 
 
 def test_describe_prints_the_settings_that_a_run_file_holds(tmp_path):

@@ -222,7 +222,8 @@ def test_from_another_network(tmp_path):
     (["train", FIGURES / "fig1.yaml", "-o", "x.h5", "--threads", "0"], 64, ["threads", "0"]),
     (["train", FIGURES / "fig1.yaml", "-o", "x.h5", "--wings"], 64, ["wings"]),
     (["train", FIGURES / "fig1.yaml", "-o", "x.h5", "--resume", "--force"], 64, ["exclude"]),
-    (["describe", FIGURES / "fig1.yaml", "--ranks", "9"], 64, ["9 ranks", "5"]),
+    (["describe", FIGURES / "fig1.yaml", "--ranks", "9", "--set", "placement.replicas=2"], 64,
+     ["9 ranks", "2 replicas"]),
     (["describe", FIGURES / "fig1.yaml", "--set", "nonsense"], 78, ["nonsense"]),
 ])
 def test_command_lines(arguments, code, words):

@@ -1,0 +1,71 @@
+#include "estimate.h"
+
+#include "span.h"
+
+/* Inputs, with padding, of the largest share of a batch. */
+static double largest_share(const struct lm_workload *workload, int replicas) {
+    int chunks = (int)((workload->batch + workload->chunk - 1) / workload->chunk);
+    size_t most = 0;
+    for (int r = 0; r < replicas; r++) {
+        struct lm_span share = lm_span_share(chunks, replicas, r);
+        size_t first = (size_t)share.first * workload->chunk;
+        size_t end = (size_t)share.end * workload->chunk;
+        size_t inputs = (end < workload->batch ? end : workload->batch) - first;
+        most = share.end > share.first && inputs > most ? inputs : most;
+    }
+    return (double)lm_width(most);
+}
+
+/* Reals per input that pass over an edge, both ways. */
+static double edge_traffic(const struct lm_workload *workload, const struct lm_edge *edge) {
+    double messages = workload->rule->sweeps
+                          ? 2
+                          : 1 + (double)workload->n * (workload->rule->values_travel ? 2 : 1);
+    return messages * (double)workload->network->layers[edge->parent].units;
+}
+
+/* Bytes that rank `rank` of a replica exchanges with other layers for one input. */
+static double between_bytes(const struct lm_workload *workload,
+                            const struct lm_placement *placement, int rank) {
+    double sum = 0;
+    for (int e = 0; e < workload->network->n_edges; e++) {
+        const struct lm_edge *edge = &workload->network->edges[e];
+        bool parent = placement->rank[edge->parent] == rank;
+        bool child = placement->rank[edge->child] == rank;
+        sum += parent != child ? edge_traffic(workload, edge) : 0;
+    }
+    return sum * (double)sizeof(real);
+}
+
+/* And with its replicas for one step: slices of sums, to and from each. */
+static double within_bytes(const struct lm_workload *workload,
+                           const struct lm_placement *placement, int rank) {
+    double parameters = 0, k = placement->n_replicas;
+    for (int l = 0; l < placement->n_layers; l++)
+        if (placement->rank[l] == rank)
+            parameters += (double)workload->network->layers[l].map.parameters;
+    return 4 * parameters * (k - 1) / k * (double)sizeof(real);
+}
+
+struct lm_estimate lm_estimate_step(const struct lm_workload *workload,
+                                    const struct lm_placement *placement) {
+    struct lm_estimate estimate = {0};
+    double share = largest_share(workload, placement->n_replicas), all = 0, slowest = 0;
+    for (int rank = 0; rank < placement->n_ranks; rank++) {
+        double cost = 0;
+        for (int l = 0; l < placement->n_layers; l++)
+            if (placement->rank[l] == rank)
+                cost += workload->cost[l];
+        double between = between_bytes(workload, placement, rank) * share;
+        double within = within_bytes(workload, placement, rank);
+        double time = cost * share + LM_FLOPS_PER_BYTE * (between + within);
+        all += cost * (double)lm_width(workload->batch);
+        if (time >= slowest) {
+            slowest = time;
+            estimate.between = between;
+            estimate.within = within;
+        }
+    }
+    estimate.speed_up = slowest > 0 ? all / slowest : 1;
+    return estimate;
+}

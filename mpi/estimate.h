@@ -1,0 +1,33 @@
+/* Estimate: what a training step costs on ranks and replicas, by a simple model: the operations
+ * of the busiest rank, and the bytes it exchanges, while each of which it could do
+ * LM_FLOPS_PER_BYTE operations. Pure arithmetic, no message. */
+#ifndef LAMINA_ESTIMATE_H
+#define LAMINA_ESTIMATE_H
+
+#include "placement.h"
+#include "rule.h"
+
+/* Of a processor at 50 GF/s and messages within a node at 5 GB/s. */
+enum { LM_FLOPS_PER_BYTE = 10 };
+
+/* A training step: n steps of inference of a rule on a batch of `batch` inputs in chunks of
+ * `chunk`; cost (layers) are operations per input of the step. */
+struct lm_workload {
+    const struct lm_network *network; /* not owned, likewise below */
+    const struct lm_rule *rule;
+    long n;
+    size_t batch, chunk;
+    const double *cost;
+};
+
+struct lm_estimate {
+    double speed_up; /* against one rank */
+    double between;  /* bytes that the busiest rank exchanges with other layers, per step */
+    double within;   /* and with replicas of its own */
+};
+
+/* One thread per rank. */
+struct lm_estimate lm_estimate_step(const struct lm_workload *workload,
+                                    const struct lm_placement *placement);
+
+#endif
