@@ -243,17 +243,20 @@ def test_reproduce_keeps_what_is_finished(tmp_path):
     assert f"The report is {tmp_path}/report.html" in done.stdout
     runs = sorted((tmp_path / "runs").glob("*.h5"))
     before = {path: path.stat().st_mtime_ns for path in runs}
-    cut = tmp_path / "runs" / "fig1-value-0.h5"
-    cut.unlink()
+    (tmp_path / "runs" / "fig1-value-0.h5").unlink()
+    (tmp_path / "runs" / "time-strict.h5").rename(
+        tmp_path / "runs" / "time-strict.checkpoint-000002.h5")
     with h5py.File(tmp_path / "runs" / "fig5-value-0.h5", "r+") as file:
         file.attrs["settings"] = str(file.attrs["settings"]).replace("rate: 0.002", "rate: 0.003")
     done = reproduce(tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "fig1-value-0: continuing" in done.stdout
+    assert "time-strict: running" in done.stdout
     assert "fig5-value-0: other settings" in done.stdout
     assert "fig1-deviation-0: there already" in done.stdout
     changed = [path.name for path, time in before.items() if path.stat().st_mtime_ns != time]
-    assert changed == ["fig1-value-0.h5", "fig5-value-0.checkpoint-000002.h5", "fig5-value-0.h5"]
+    assert changed == ["fig1-value-0.h5", "fig5-value-0.checkpoint-000002.h5", "fig5-value-0.h5",
+                       "time-strict.h5"]
 
 
 @needs_mnist
