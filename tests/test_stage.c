@@ -13,8 +13,8 @@
 
 enum { INPUTS = 2 };
 
-/* One stage each: operators, ended by one without a kind, and the shape of every input. A band
- * is 64 KiB: most outputs here are cut into several, by rows, by channels, or by both. */
+/* One stage each: operators, ended by one without a kind, and the shape of every input. Bands
+ * have some 10000 reals: most outputs here are cut into several, by rows, channels, or both. */
 static const struct test_case {
     struct lm_operator_spec op[LM_MAX_STAGE + 1];
     struct lm_shape in;
