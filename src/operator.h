@@ -16,7 +16,8 @@
  *
  * An operator may be restricted to a band of its output, some channels and some rows of each
  * (lm_operator_band), so that the next one finds what it made in the nearest cache. Of a band
- * y, e and the tape are arrays of their own, without gaps; results have the same bits. */
+ * y, e and the tape are arrays of their own, without gaps; results have the same bits, but for
+ * gradients, which are summed band by band. */
 #ifndef LAMINA_OPERATOR_H
 #define LAMINA_OPERATOR_H
 

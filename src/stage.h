@@ -3,7 +3,8 @@
  *
  * A band is some channels and some rows of the output, small enough that what one operator
  * makes is still in the nearest cache when the next one reads it: the large arrays between
- * them need not go through memory, nor be there at all. Bands change no bit of a result.
+ * them need not go through memory, nor be there at all. Bands change no bit of a result but for
+ * parameter gradients, which are rounded once per band; the cut depends on sizes only.
  *
  * All arrays are (units, width) of the whole output of an operator, for one chunk. */
 #ifndef LAMINA_STAGE_H
@@ -37,7 +38,8 @@ void lm_stage_init(struct lm_stage *stage, int first, int n,
 /* Reals needed as `work` with chunks of up to `width` inputs. */
 size_t lm_stage_work(const struct lm_stage *stage, const struct lm_operator *op, size_t width);
 
-/* y and tapes at x, as far as kept. */
+/* y and tapes at x, as far as kept; of y within the stage not the rows that no window covers.
+ */
 void lm_stage_forward(const struct lm_stage_run *run);
 
 /* The change dy of the last output when x moves to x + dx, and the tapes there (entries of
