@@ -1,386 +1,52 @@
-/* lamina bench: milliseconds per training step of each rule, beside the machine's peak measured
- * in the same seconds and the operations a step cannot do without (src/flops.h).
- *
- * Machines are shared and their clocks move, so each measurement of a step is taken between
- * two of the peak, all of them many times over, and what is compared is compared within a
- * repeat; of the repeats medians and quartiles are told. */
+/* lamina bench: what it was asked to measure, printed and written to a file. */
+#include "bench.h"
+
 #include "audit.h"
 #include "bench_file.h"
 #include "comm.h"
-#include "memory.h"
 #include "meta.h"
 #include "output.h"
-#include "peer.h"
-#include "summary.h"
 
-#include <math.h>
-#include <stdio.h>
-#include <string.h>
-#include <unistd.h>
+enum { REPEATS = 11 };
 
-enum { REPEATS = 11, MOST_STEPS = 200 };
-enum { SETTLE = 50000 }; /* microseconds after which threads that ended no longer spin */
-static const double STEPS_SECONDS = 0.1, PEAK_SECONDS = 0.02;
-
-enum { TORCH, TORCH2PC, PEERS };
-
-enum column {
-    STEP_SIZE,
-    INFERENCE_STEPS,
-    FLOPS,
-    TIMED_STEPS,
-    MILLISECONDS,
-    GFLOPS,
-    PEAK,
-    FLOOR,
-    FRACTION,
-    LOAD,
-    FORWARD,
-    INFER,
-    LEARN,
-    UPDATE,
-    PEER,                 /* of the first peer; then that of the next */
-    RATIO = PEER + PEERS, /* likewise */
-    COLUMNS = RATIO + PEERS
-};
-
-static const struct lm_bench_column columns[COLUMNS] = {
-    [STEP_SIZE] = {"step_size", "1", "step size of inference", false, NULL},
-    [INFERENCE_STEPS] = {"inference_steps", "1", "steps of inference", false, NULL},
-    [FLOPS] = {"flops", "1", "floating-point operations a training step needs", false, NULL},
-    [TIMED_STEPS] = {"timed_steps", "1", "training steps per repeat", false, NULL},
-    [MILLISECONDS] = {"milliseconds", "ms", "time per training step", true, NULL},
-    [GFLOPS] = {"gflops", "1e9/s", "operations needed per time taken", true, NULL},
-    [PEAK] = {"peak", "1e9/s", "multiplications and additions possible", true, NULL},
-    [FLOOR] = {"floor", "ms", "least time per training step at this peak", true, NULL},
-    [FRACTION] = {"fraction", "1", "least time per time taken", true, NULL},
-    [LOAD] = {"load", "ms", "loading the batch, per training step", true, NULL},
-    [FORWARD] = {"forward", "ms", "feedforward pass, per training step", true, NULL},
-    [INFER] = {"infer", "ms", "inference, per training step", true, NULL},
-    [LEARN] = {"learn", "ms", "parameter gradients, per training step", true, NULL},
-    [UPDATE] = {"update", "ms", "optimizer, per training step", true, NULL},
-    [PEER + TORCH] = {"torch", "ms", "time per training step of PyTorch", true, NULL},
-    [PEER + TORCH2PC] = {"torch2pc", "ms", "time per training step of Torch2PC", true, NULL},
-    [RATIO + TORCH] = {"torch_ratio", "1", "time of PyTorch per time taken", true, NULL},
-    [RATIO + TORCH2PC] = {"torch2pc_ratio", "1", "time of Torch2PC per time taken", true, NULL},
-};
-
-struct bench {
-    struct lm_session *session;
-    int n_methods, repeats;
-    struct lm_method methods[LM_METHODS];
-    long steps[LM_METHODS];  /* per repeat */
-    double *values[COLUMNS]; /* (methods, repeats) or (methods) */
-    bool compares[PEERS];
-    long peer_steps[PEERS][LM_METHODS];
-    char names[PEERS][128];
-    struct lm_peer *peers[PEERS]; /* rank 0 only */
-};
-
-static double *value(const struct bench *bench, enum column column, int m, int repeat) {
-    return &bench->values[column][columns[column].repeated ? m * bench->repeats + repeat : m];
-}
-
-static struct lm_summary summary(const struct bench *bench, enum column column, int m) {
-    return lm_summarize(bench->repeats, value(bench, column, m, 0));
-}
-
-/* --- measuring ---------------------------------------------------------------------------- */
-
-/* As many steps as take long enough to be timed. */
-static long steps_of(const struct bench *bench, double seconds_per_step) {
-    if (bench->session->options->steps > 0)
-        return bench->session->options->steps;
-    double wanted = ceil(STEPS_SECONDS / seconds_per_step);
-    return wanted < MOST_STEPS ? (long)wanted : MOST_STEPS;
-}
-
-/* Enough steps to be timed; the first ones warm up. The same on all ranks. */
-static long choose_steps(struct bench *bench, int m) {
-    double seconds[LM_PARTS];
-    lm_time_training(bench->session, &bench->methods[m], 1, seconds);
-    lm_time_training(bench->session, &bench->methods[m], 2, seconds);
-    return steps_of(bench, seconds[LM_PART_ALL] / 2);
-}
-
-static void prepare(struct bench *bench) {
-    for (int m = 0; m < bench->n_methods; m++) {
-        bench->steps[m] = choose_steps(bench, m);
-        *value(bench, STEP_SIZE, m, 0) = bench->methods[m].eta;
-        *value(bench, INFERENCE_STEPS, m, 0) = (double)bench->methods[m].n;
-        *value(bench, FLOPS, m, 0) = lm_method_flops(bench->session, &bench->methods[m]);
-        *value(bench, TIMED_STEPS, m, 0) = (double)bench->steps[m];
-    }
-}
-
-static void measure(struct bench *bench, int m, int repeat) {
-    static const enum column parts[LM_PARTS] = {LOAD,  FORWARD, INFER,
-                                                LEARN, UPDATE,  MILLISECONDS};
-    double seconds[LM_PARTS], flops = *value(bench, FLOPS, m, 0);
-    double before = lm_time_peak(bench->session, PEAK_SECONDS);
-    lm_time_training(bench->session, &bench->methods[m], bench->steps[m], seconds);
-    double peak = (before + lm_time_peak(bench->session, PEAK_SECONDS)) / 2;
-    for (int p = 0; p < LM_PARTS; p++)
-        *value(bench, parts[p], m, repeat) = 1e3 * seconds[p] / (double)bench->steps[m];
-    double step = seconds[LM_PART_ALL] / (double)bench->steps[m];
-    *value(bench, GFLOPS, m, repeat) = 1e-9 * flops / step;
-    *value(bench, PEAK, m, repeat) = 1e-9 * peak;
-    *value(bench, FLOOR, m, repeat) = 1e3 * flops / peak;
-    *value(bench, FRACTION, m, repeat) = flops / peak / step;
-}
-
-/* --- peers ----------------------------------------------------------------------------------
- */
-
-/* A peer's turn, with nobody else at work. */
-static bool time_peer(const struct bench *bench, int p, int m, long k, double *seconds,
+/* *file stays NULL when none is wanted. */
+static bool open_file(const struct lm_session *session, struct lm_bench_file **file,
                       struct lm_status *status) {
-    bool good = true;
-    lm_comm_rest();
-    if (lm_comm_rank() == 0) {
-        usleep(SETTLE);
-        good = lm_peer_time(bench->peers[p], &bench->methods[m], k, seconds, status);
-        usleep(SETTLE);
-    }
-    lm_comm_rest();
-    lm_comm_broadcast(seconds, sizeof *seconds, 0);
-    return lm_comm_agree(good, status);
-}
-
-static bool start_peer(struct bench *bench, int p, struct lm_status *status) {
-    const struct lm_session *session = bench->session;
-    cpu_set_t where;
-    int processors = lm_node_processors(&where);
-    int threads = lm_comm_node_ranks() * session->threads;
-    struct lm_peer_plan plan = {.option = p == TORCH ? "--peer torch" : "--torch2pc",
-                                .script = p == TORCH ? "torch_peer.py" : "torch2pc_peer.py",
-                                .argument = p == TORCH ? NULL : session->options->torch2pc,
-                                .settings = lm_settings_text(session->file),
-                                .threads = threads < processors ? threads : processors,
-                                .where = &where};
-    if (lm_comm_rank() == 0) {
-        bench->peers[p] = lm_peer_start(&plan, status);
-        if (bench->peers[p])
-            snprintf(bench->names[p], sizeof bench->names[p], "%s",
-                     lm_peer_name(bench->peers[p]));
-    }
-    lm_comm_rest();
-    lm_comm_broadcast(bench->names[p], sizeof bench->names[p], 0);
-    return lm_comm_agree(lm_comm_rank() != 0 || bench->peers[p], status);
-}
-
-/* Start those asked for, and let each warm up. */
-static bool start_peers(struct bench *bench, struct lm_status *status) {
-    bench->compares[TORCH] = bench->session->options->peer != NULL;
-    bench->compares[TORCH2PC] = bench->session->options->torch2pc != NULL;
-    for (int p = 0; p < PEERS; p++) {
-        if (!bench->compares[p])
-            continue;
-        if (!start_peer(bench, p, status))
-            return false;
-        for (int m = 0; m < bench->n_methods; m++) {
-            double seconds = 0;
-            if (!time_peer(bench, p, m, 1, &seconds, status) ||
-                !time_peer(bench, p, m, 1, &seconds, status))
-                return false;
-            bench->peer_steps[p][m] = steps_of(bench, seconds);
-        }
-    }
-    return true;
-}
-
-static bool compare(struct bench *bench, int m, int repeat, struct lm_status *status) {
-    for (int p = 0; p < PEERS; p++) {
-        double seconds = 0;
-        long k = bench->peer_steps[p][m];
-        if (!bench->compares[p])
-            continue;
-        if (!time_peer(bench, p, m, k, &seconds, status))
-            return false;
-        *value(bench, PEER + p, m, repeat) = 1e3 * seconds / (double)k;
-        *value(bench, RATIO + p, m, repeat) =
-            *value(bench, PEER + p, m, repeat) / *value(bench, MILLISECONDS, m, repeat);
-    }
-    return true;
-}
-
-/* --- telling ------------------------------------------------------------------------------ */
-
-static void print_head(const struct bench *bench) {
-    const struct lm_session *session = bench->session;
-    int ranks = lm_comm_size(), replicas = session->placement.n_replicas;
-    printf("%s: %d layers, %zu parameters, batch %zu in chunks of %ld, %s, %s\n",
-           session->options->settings, session->network->n_layers,
-           lm_network_parameters(session->network), session->batch,
-           session->settings->training.chunk, LM_REAL_NAME,
-           session->settings->training.optimizer);
-    printf("%d rank%s x %d thread%s%s; %s; medians of %d repeats\n\n", ranks,
-           ranks == 1 ? "" : "s", session->threads, session->threads == 1 ? "" : "s",
-           replicas > 1 ? " in replicas" : "", session->train.source, bench->repeats);
-}
-
-static void print_method(const struct bench *bench, int m) {
-    const struct lm_method *method = &bench->methods[m];
-    printf("%-16s ", method->rule->name);
-    if (method->rule->sweeps)
-        printf("%5s %4s ", "", "");
-    else
-        printf("%5g %4ld ", method->eta, method->n);
-}
-
-static void print_steps(const struct bench *bench) {
-    printf("%-16s %5s %4s %9s %9s %9s %9s %8s %8s %9s %8s\n", "rule", "eta", "n", "ms/step",
-           "lowest", "quartiles", "", "GF/s", "peak", "floor ms", "of peak");
-    for (int m = 0; m < bench->n_methods; m++) {
-        struct lm_summary time = summary(bench, MILLISECONDS, m);
-        print_method(bench, m);
-        printf("%9.3f %9.3f %9.3f %9.3f %8.1f %8.1f %9.3f %8.3f\n", time.median, time.minimum,
-               time.quartile[0], time.quartile[1], summary(bench, GFLOPS, m).median,
-               summary(bench, PEAK, m).median, summary(bench, FLOOR, m).median,
-               summary(bench, FRACTION, m).median);
-    }
-    printf(
-        "\nGF/s: operations that a step needs per time it took; peak: what %s processors can "
-        "do;\nfloor: the time a step needs at that peak. src/flops.h says what is counted.\n",
-        "these");
-}
-
-static void print_parts(const struct bench *bench) {
-    printf("\n%-16s %5s %4s %9s %9s %9s %9s %9s  ms/step\n", "rule", "eta", "n", "load",
-           "forward", "infer", "learn", "update");
-    for (int m = 0; m < bench->n_methods; m++) {
-        print_method(bench, m);
-        for (enum column c = LOAD; c <= UPDATE; c++)
-            printf("%9.3f ", summary(bench, c, m).median);
-        printf("\n");
-    }
-}
-
-static void print_peer(const struct bench *bench, int p) {
-    printf("\n%s\n%-16s %5s %4s %9s %9s %9s %9s %9s\n", bench->names[p], "rule", "eta", "n",
-           "ms/step", "lamina", "ratio", "quartiles", "");
-    for (int m = 0; m < bench->n_methods; m++) {
-        struct lm_summary ratio = summary(bench, RATIO + p, m);
-        print_method(bench, m);
-        printf("%9.2f %9.3f %9.1f %9.1f %9.1f\n", summary(bench, PEER + p, m).median,
-               summary(bench, MILLISECONDS, m).median, ratio.median, ratio.quartile[0],
-               ratio.quartile[1]);
-    }
-}
-
-static void print_all(const struct bench *bench) {
-    print_head(bench);
-    print_steps(bench);
-    print_parts(bench);
-    for (int p = 0; p < PEERS; p++)
-        if (bench->compares[p])
-            print_peer(bench, p);
-}
-
-/* --- the file ------------------------------------------------------------------------------
- */
-
-static struct lm_bench_file *create_file(const struct bench *bench, struct lm_status *status) {
-    struct lm_session *session = bench->session;
+    if (!session->options->output)
+        return true;
+    if (!lm_output_may_write(session, false, status))
+        return false;
     struct lm_peers peers = lm_meta_peers();
     struct lm_run_meta *meta = lm_meta_create(session);
-    struct lm_bench_file *file =
-        lm_bench_file_create(session->options->output, &peers, meta, status);
+    *file = lm_bench_file_create(session->options->output, &peers, meta, status);
     lm_meta_destroy(meta);
-    if (lm_comm_agree(file != NULL, status))
-        return file;
-    lm_bench_file_abandon(file);
-    return NULL;
+    return lm_comm_agree(*file != NULL, status);
 }
 
-/* The columns that were measured; their number. */
-static int fill_columns(const struct bench *bench, struct lm_bench_column filled[COLUMNS]) {
-    int n = 0;
-    for (int c = 0; c < COLUMNS; c++) {
-        if (c >= PEER && !bench->compares[(c - PEER) % PEERS])
-            continue;
-        filled[n] = columns[c];
-        filled[n++].values = bench->values[c];
-    }
-    return n;
-}
-
-static bool write_file(const struct bench *bench, struct lm_bench_file *file,
+static bool write_file(struct lm_bench_file *file, const struct lm_bench_table *table,
                        struct lm_status *status) {
-    const char *rows[LM_METHODS];
-    struct lm_bench_column filled[COLUMNS];
-    struct lm_run_text texts[PEERS];
-    int n_texts = 0;
-    for (int m = 0; m < bench->n_methods; m++)
-        rows[m] = bench->methods[m].name;
-    for (int p = 0; p < PEERS; p++)
-        if (bench->compares[p])
-            texts[n_texts++] = (struct lm_run_text){columns[PEER + p].name, bench->names[p]};
-    const struct lm_bench_table table = {.n_rows = bench->n_methods,
-                                         .n_repeats = bench->repeats,
-                                         .n_columns = fill_columns(bench, filled),
-                                         .rows = rows,
-                                         .columns = filled,
-                                         .n_texts = n_texts,
-                                         .texts = texts};
     const struct lm_run_text line = {
         "summary", "counted underneath MPI, all between neighbouring layers, none elsewhere"};
     struct lm_run_traffic traffic = lm_audit_traffic(true, &line);
-    bool good = lm_bench_file_finish(file, &table, &traffic, status);
+    bool good = lm_bench_file_finish(file, table, &traffic, status);
     lm_audit_clear(&traffic);
     return lm_comm_agree(good, status);
 }
 
-/* --- the run --------------------------------------------------------------------------------
- */
-
-static bool measure_all(struct bench *bench, struct lm_status *status) {
-    prepare(bench);
-    if (!start_peers(bench, status))
-        return false;
-    for (int repeat = 0; repeat < bench->repeats; repeat++)
-        for (int m = 0; m < bench->n_methods; m++) {
-            measure(bench, m, repeat);
-            if (!compare(bench, m, repeat, status))
-                return false;
-        }
-    return lm_audit_check_neighbours(bench->session, status);
-}
-
-/* With the file, if one is wanted. */
-static bool measure_and_write(struct bench *bench, struct lm_status *status) {
-    struct lm_bench_file *file = NULL;
-    if (bench->session->options->output) {
-        if (!lm_output_may_write(bench->session, false, status))
-            return false;
-        file = create_file(bench, status);
-        if (!file)
-            return false;
-    }
-    if (!measure_all(bench, status)) {
-        lm_bench_file_abandon(file);
-        return false;
-    }
-    if (lm_comm_rank() == 0 && !bench->session->options->quiet)
-        print_all(bench);
-    return !file || write_file(bench, file, status);
-}
-
 static bool work(struct lm_session *session, struct lm_status *status) {
     const struct lm_options *options = session->options;
-    struct bench bench = {.session = session,
-                          .repeats = options->repeats ? options->repeats : REPEATS};
-    bench.n_methods = lm_methods_of(session, options->rules, bench.methods, status);
-    if (bench.n_methods == 0)
-        return false;
-    for (int c = 0; c < COLUMNS; c++)
-        bench.values[c] =
-            lm_allocate((size_t)(bench.n_methods * bench.repeats), sizeof(double));
-    bool good = measure_and_write(&bench, status);
-    for (int p = 0; p < PEERS; p++)
-        lm_peer_stop(bench.peers[p]);
-    for (int c = 0; c < COLUMNS; c++)
-        lm_free(bench.values[c]);
+    int repeats = options->repeats ? options->repeats : REPEATS;
+    struct lm_bench_file *file = NULL;
+    struct lm_bench_table table = {0};
+    bool good = open_file(session, &file, status) &&
+                (options->operators ? lm_bench_operators(session, repeats, &table, status)
+                                    : lm_bench_rules(session, repeats, &table, status)) &&
+                lm_audit_check_neighbours(session, status);
+    if (good && file)
+        good = write_file(file, &table, status);
+    else
+        lm_bench_file_abandon(file);
+    lm_bench_table_clear(&table);
     return good;
 }
 
@@ -395,10 +61,11 @@ static int run(int argc, char **argv) {
         "of the slowest rank. The peak is that of this build's number type and instruction "
         "set on the processors of the job.\n\n"
         "Peers train the same network on made-up inputs that lie in memory, with as many "
-        "threads "
-        "as all our ranks have, on the same processors; they have their turn after each of "
-        "ours. "
-        "Their Python is /usr/bin/python3, or what $LAMINA_PYTHON names.",
+        "threads as all our ranks have, on the same processors; they have their turn after "
+        "each of ours. Their Python is /usr/bin/python3, or what $LAMINA_PYTHON names.\n\n"
+        "With --operators each operator of the network works on a chunk of made-up inputs on "
+        "one thread; those with weights are compared with im2col and OpenBLAS, and with "
+        "oneDNN if that was found when lamina was built.",
         work);
 }
 

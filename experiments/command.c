@@ -22,7 +22,8 @@ enum {
     KEY_TORCH2PC,
     KEY_DATA,
     KEY_SPLIT,
-    KEY_LABELS
+    KEY_LABELS,
+    KEY_OPERATORS
 };
 
 const char lm_exit_codes[] =
@@ -71,6 +72,8 @@ static const struct {
       0}},
     {LM_TAKES_BENCH,
      {"synthetic", KEY_SYNTHETIC, NULL, 0, "Made-up inputs in place of the data set", 0}},
+    {LM_TAKES_BENCH,
+     {"operators", KEY_OPERATORS, NULL, 0, "Single operators, in place of training steps", 0}},
     {LM_TAKES_BENCH, {"peer", KEY_PEER, "torch", 0, "Compare with PyTorch", 0}},
     {LM_TAKES_BENCH,
      {"torch2pc", KEY_TORCH2PC, "DIR", 0, "Compare with Torch2PC, a checkout of which is DIR",
@@ -106,6 +109,9 @@ static bool parse_bench(int key, char *argument, struct argp_state *state) {
         return true;
     case KEY_SYNTHETIC:
         options->synthetic = true;
+        return true;
+    case KEY_OPERATORS:
+        options->operators = true;
         return true;
     case KEY_PEER:
         if (strcmp(argument, "torch") != 0)

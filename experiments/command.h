@@ -37,6 +37,7 @@ struct lm_options {
     int steps;            /* --steps of bench; 0: enough to be timed */
     const char *peer;     /* --peer of bench; NULL: none */
     const char *torch2pc; /* --torch2pc of bench: a folder; NULL: none */
+    bool operators;       /* --operators of bench */
     bool synthetic;       /* made-up inputs in place of the data set */
     char *line;           /* the whole command line, for run files */
 };

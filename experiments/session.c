@@ -194,7 +194,7 @@ static void make_up_data(struct lm_session *session) {
 }
 
 static bool make_data(struct lm_session *session, struct lm_status *status) {
-    if (!session->options->synthetic)
+    if (!session->options->synthetic && !session->options->operators)
         return read_data(session, status);
     make_up_data(session);
     return true;

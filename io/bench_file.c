@@ -75,9 +75,11 @@ static void write_repeats(struct lm_json *json, const char *name, int n,
 
 static void write_json(struct lm_json *json, const struct lm_bench_table *table) {
     for (int i = 0; i < table->n_texts; i++)
-        lm_json_text(json, table->texts[i].name, table->texts[i].text);
+        lm_json_text(json, table->texts[i][0], table->texts[i][1]);
     lm_json_begin(json, "columns", '{');
     for (int c = 0; c < table->n_columns; c++) {
+        if (!lm_bench_has(table, c))
+            continue;
         lm_json_begin(json, table->columns[c].name, '{');
         lm_json_text(json, "units", table->columns[c].units);
         lm_json_text(json, "long_name", table->columns[c].long_name);
@@ -90,6 +92,8 @@ static void write_json(struct lm_json *json, const struct lm_bench_table *table)
         lm_json_text(json, "name", table->rows[i]);
         for (int c = 0; c < table->n_columns; c++) {
             const struct lm_bench_column *column = &table->columns[c];
+            if (!lm_bench_has(table, c))
+                continue;
             if (column->repeated)
                 write_repeats(json, column->name, table->n_repeats,
                               column->values + i * table->n_repeats);
@@ -169,12 +173,12 @@ static bool make_table(struct lm_store *store, const struct lm_bench_table *tabl
     for (int c = 0; c < table->n_columns; c++) {
         char path[PATH_TEXT];
         snprintf(path, sizeof path, "/bench/%s", table->columns[c].name);
-        if (!make_column(store, table, &table->columns[c], path, status))
+        if (lm_bench_has(table, c) &&
+            !make_column(store, table, &table->columns[c], path, status))
             return false;
     }
     for (int i = 0; i < table->n_texts; i++)
-        if (!lm_store_set_text(store, "/bench", table->texts[i].name, table->texts[i].text,
-                               status))
+        if (!lm_store_set_text(store, "/bench", table->texts[i][0], table->texts[i][1], status))
             return false;
     return true;
 }
@@ -187,7 +191,8 @@ static void write_table(struct lm_store *store, const struct lm_bench_table *tab
         snprintf(path, sizeof path, "/bench/%s", table->columns[c].name);
         const struct lm_slab slab = {
             path, LM_FIELD_DOUBLE, {0, 0}, {(size_t)table->n_rows, (size_t)table->n_repeats}};
-        lm_store_write(store, &slab, table->columns[c].values, &ignored);
+        if (lm_bench_has(table, c))
+            lm_store_write(store, &slab, table->columns[c].values, &ignored);
     }
 }
 
@@ -202,7 +207,7 @@ static bool finish_store(struct lm_bench_file *file, const struct lm_bench_table
             lm_store_set_integer(store, "/", "complete", 1, status))
             return lm_store_commit(store, status);
     }
-    lm_store_abandon(store, false);
+    lm_store_abandon(store, true);
     return false;
 }
 
@@ -243,8 +248,12 @@ bool lm_bench_file_finish(struct lm_bench_file *file, const struct lm_bench_tabl
 void lm_bench_file_abandon(struct lm_bench_file *file) {
     if (!file)
         return;
-    lm_store_abandon(file->store, false);
-    if (file->stream)
+    lm_store_abandon(file->store, true);
+    if (file->stream) {
+        char *partial = partial_path(file->path);
         fclose(file->stream);
+        unlink(partial);
+        lm_free(partial);
+    }
     destroy(file);
 }

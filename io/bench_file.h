@@ -3,30 +3,17 @@
  *
  *     HDF5   /bench/row (row)      names of what was measured
  *            /bench/COLUMN         (row, repeat), or (row) for what is the same at all repeats
- *            what else was said as attributes of /bench
+ *            what else the table says: attributes of /bench
  *     JSON   columns: {COLUMN: {units, long_name}}
  *            rows: [{name, COLUMN: value, or {median, minimum, maximum, quartiles, repeats}}]
  *
- * It is made at PATH.partial and takes its place at PATH in the end. */
+ * Columns of which nothing was measured are left out. It is made at PATH.partial and takes its
+ * place at PATH in the end. */
 #ifndef LAMINA_BENCH_FILE_H
 #define LAMINA_BENCH_FILE_H
 
+#include "bench_table.h"
 #include "run_file.h"
-
-struct lm_bench_column {
-    const char *name, *units, *long_name;
-    bool repeated;
-    const double *values; /* (rows, repeats) or (rows); NaN: not measured */
-};
-
-/* What was measured; nothing is owned. The same on all ranks. */
-struct lm_bench_table {
-    int n_rows, n_repeats, n_columns;
-    const char *const *rows; /* (n_rows) */
-    const struct lm_bench_column *columns;
-    int n_texts; /* what else to say of the run */
-    const struct lm_run_text *texts;
-};
 
 struct lm_bench_file;
 
@@ -36,12 +23,12 @@ struct lm_bench_file *lm_bench_file_create(const char *path, const struct lm_pee
                                            const struct lm_run_meta *meta,
                                            struct lm_status *status);
 
-/* Write the table and what this rank sent, and put the file at its path. The file is gone
- * afterwards, also on failure. */
+/* Write the table, which is the same on all ranks, and what this rank sent, and put the file at
+ * its path. The file is gone afterwards, also on failure. */
 bool lm_bench_file_finish(struct lm_bench_file *file, const struct lm_bench_table *table,
                           const struct lm_run_traffic *traffic, struct lm_status *status);
 
-/* Close and leave PATH.partial as it is. NULL is allowed. */
+/* Close and remove PATH.partial. NULL is allowed. */
 void lm_bench_file_abandon(struct lm_bench_file *file);
 
 #endif

@@ -5,7 +5,7 @@ import json
 import h5py
 import numpy as np
 import pytest
-from program import CONV, SANITIZED, SKIP, one_rank_only, run, write_settings
+from program import CONV, DOUBLE, FLOAT, SANITIZED, SKIP, one_rank_only, run, write_settings
 
 RULES = ["strict", "fixed-prediction", "exact", "backprop"]
 TIMES = ["milliseconds", "gflops", "peak", "floor", "fraction", "load", "forward", "infer",
@@ -164,3 +164,53 @@ def test_command_lines(tmp_path, arguments, words):
     done = run("bench", write_settings(tmp_path), *arguments, expect=64)
     for word in words:
         assert word in done.stderr
+
+
+def test_operators(tmp_path):
+    """Other means of doing them are checked against ours by the program itself."""
+    out, settings = tmp_path / "bench.json", tmp_path / "settings.yaml"
+    settings.write_text(SKIP.format(data="/no/such/folder"))  # no data are read
+    done = bench(settings, "--operators", "-o", out)
+    file = json.loads(out.read_text())
+    rows = {row["name"]: row for row in file["rows"]}
+    passes = ["forward", "difference", "pull_input", "pull_parameters"]
+    assert [name for name in rows if name.startswith("a.")] == [
+        *[f"a.1 conv2d {name}" for name in passes], *[f"a.2 sigmoid {name}" for name in passes[:3]]]
+    assert "b.3 linear pull_parameters" in rows and "e.1 concat forward" in rows
+    assert not any("flatten" in name for name in rows)
+    others = [name for name in ("gemm", "dnnl") if name in file]
+    assert "gemm" in others and "OpenBLAS" in file["gemm"]
+    for name, row in rows.items():
+        check_repeats(row["microseconds"], 2)
+        counts = "conv2d" in name or "linear" in name
+        assert (row["flops"] is not None) == counts
+        if not counts:
+            continue
+        check_repeats(row["fraction"], 2)
+        time = np.array(row["microseconds"]["repeats"])
+        assert np.allclose(row["gflops"]["repeats"], 1e-3 * row["flops"] / time, rtol=1e-6)
+        for other in others:
+            if name.endswith("difference"):
+                assert row[other]["median"] is None
+            else:
+                check_repeats(row[other], 2)
+                assert np.allclose(row[f"{other}_ratio"]["repeats"],
+                                   np.array(row[other]["repeats"]) / time, rtol=1e-6)
+        assert name in done.stdout
+    assert rows["a.1 conv2d forward"]["flops"] == 2 * 3 * 25 * 4 * 4  # 3 of 4 x 4, 5 x 5 taps each
+
+
+@pytest.mark.parametrize("conv", ["channels: 3, kernel: 3x2, padding: 2x1", "channels: 5, kernel: 3, stride: 2",
+                                  "channels: 2, kernel: 4x3, stride: 3x2, padding: 1x2"])
+@pytest.mark.parametrize("binary", [FLOAT, DOUBLE])
+def test_operators_agree_with_other_means(tmp_path, conv, binary):
+    settings = tmp_path / "settings.yaml"
+    settings.write_text(CONV.format(data="none").replace("channels: 4, kernel: 3, padding: 1", conv))
+    bench(settings, "--operators", "--quiet", "--repeats", "1", "--set",
+          "network.layers[1].map=[flatten: {}, linear: {units: 5}]", binary=binary)
+
+
+@one_rank_only
+def test_operators_are_for_one_rank(tmp_path):
+    done = bench(write_settings(tmp_path), "--operators", expect=64, ranks=2)
+    assert "one rank" in done.stderr
