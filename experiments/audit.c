@@ -114,7 +114,7 @@ const char *lm_audit_text(const struct lm_session *session, char *text, size_t s
 
 struct lm_run_traffic lm_audit_traffic(bool all, const struct lm_run_text *line) {
     size_t ranks = (size_t)lm_comm_size();
-    struct lm_run_traffic traffic = {.n_texts = 1, .texts = line};
+    struct lm_run_traffic traffic = {.n_texts = line ? 1 : 0, .texts = line};
     for (int m = 0; m < LM_MATRICES; m++)
         traffic.row[m] = lm_allocate(ranks, sizeof *traffic.row[m]);
     for (int phase = 0; phase < LM_PHASES; phase++) {
@@ -127,6 +127,12 @@ struct lm_run_traffic lm_audit_traffic(bool all, const struct lm_run_text *line)
         }
     }
     return traffic;
+}
+
+void lm_audit_add(struct lm_run_traffic *traffic, int64_t *const row[LM_MATRICES]) {
+    for (int m = 0; m < LM_MATRICES; m++)
+        for (int to = 0; to < lm_comm_size(); to++)
+            traffic->row[m][to] += row[m][to];
 }
 
 void lm_audit_clear(struct lm_run_traffic *traffic) {

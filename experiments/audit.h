@@ -21,8 +21,11 @@ const char *lm_audit_text(const struct lm_session *session, char *text, size_t s
 bool lm_audit_check_neighbours(const struct lm_session *session, struct lm_status *status);
 
 /* The traffic for the run file, with that of evaluation if `all`, and `line` (which must live
- * as long) as its summary. Free with lm_audit_clear. Local. */
+ * as long) as its summary, unless it is NULL. Free with lm_audit_clear. Local. */
 struct lm_run_traffic lm_audit_traffic(bool all, const struct lm_run_text *line);
+
+/* Add the rows of an earlier run. Local. */
+void lm_audit_add(struct lm_run_traffic *traffic, int64_t *const row[LM_MATRICES]);
 void lm_audit_clear(struct lm_run_traffic *traffic);
 
 #endif

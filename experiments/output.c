@@ -19,8 +19,10 @@ struct lm_output {
     int64_t *error_steps;
     struct lm_records *records;
     struct lm_run_file *file;
-    long first, written; /* steps done at the start, and in the run file */
-    char *newest;        /* checkpoint */
+    struct lm_checkpoint_traffic before; /* of this run's predecessors */
+    char line[512];                      /* what the user is told of the traffic */
+    long first, written;                 /* steps done at the start, and in the run file */
+    char *newest;                        /* checkpoint */
 };
 
 /* Settings in which a resumed run may differ from its checkpoint. */
@@ -83,14 +85,16 @@ static struct findings look(const char *out) {
     return found;
 }
 
-bool lm_output_may_write(const struct lm_session *session, bool checkpoints,
+bool lm_output_may_write(struct lm_session *session, bool checkpoints,
                          struct lm_status *status) {
     const struct lm_options *options = session->options;
-    struct findings found = look(options->output);
-    bool has_checkpoint = checkpoints && found.newest[0];
-    if (found.is_folder)
+    if (look(options->output).is_folder)
         return lm_fail(status, LM_CANT_CREATE, "%s is a folder: the name of a file is expected",
                        options->output);
+    if (!lm_session_lock(session, options->output, status))
+        return false;
+    struct findings found = look(options->output);
+    bool has_checkpoint = checkpoints && found.newest[0];
     if (options->force)
         return lm_comm_agree(lm_comm_rank() != 0 || !checkpoints ||
                                  lm_checkpoint_remove_all(options->output, status),
@@ -139,6 +143,24 @@ static void make_records(struct lm_output *output) {
     output->records = lm_records_create(&output->plan);
 }
 
+static void make_traffic(struct lm_output *output) {
+    size_t ranks = (size_t)lm_comm_size();
+    lm_audit_text(output->session, output->line, sizeof output->line);
+    output->meta = lm_meta_create(output->session);
+    output->before = (struct lm_checkpoint_traffic){
+        .placement = output->meta->placement, .rank = lm_comm_rank(), .ranks = lm_comm_size()};
+    for (int m = 0; m < LM_MATRICES; m++)
+        output->before.row[m] = lm_allocate(ranks, sizeof(int64_t));
+}
+
+/* The traffic of training, with that of the runs that this one goes on with. Free with
+ * lm_audit_clear. */
+static struct lm_run_traffic all_traffic(const struct lm_output *output) {
+    struct lm_run_traffic traffic = lm_audit_traffic(false, NULL);
+    lm_audit_add(&traffic, output->before.row);
+    return traffic;
+}
+
 static bool check_recorded_inputs(const struct lm_session *session, struct lm_status *status) {
     const struct lm_settings *settings = session->settings;
     bool train = strcmp(settings->record.errors.split, "train") == 0;
@@ -161,8 +183,10 @@ static bool read_checkpoint(struct lm_output *output, const char *path,
     if (!good)
         return lm_fail_prefix(status, "%s: the settings differ from the checkpoint's: ", path);
     struct lm_checkpoint_layer *layers = checkpoint_layers(session, true, true);
-    struct lm_checkpoint checkpoint = {
-        .n_layers = session->network->n_layers, .layers = layers, .records = output->records};
+    struct lm_checkpoint checkpoint = {.n_layers = session->network->n_layers,
+                                       .layers = layers,
+                                       .records = output->records,
+                                       .traffic = &output->before};
     good = lm_checkpoint_read(path, &checkpoint, status);
     lm_free(layers);
     output->first = (long)checkpoint.steps_done;
@@ -172,18 +196,50 @@ static bool read_checkpoint(struct lm_output *output, const char *path,
     return good;
 }
 
-static bool resume(struct lm_output *output, const struct findings *found,
-                   struct lm_status *status) {
-    if (!output->session->options->resume || !found->newest[0])
+static void warn(const char *message) {
+    fprintf(stderr, "lamina: warning: %s; taking the checkpoint before it\n", message);
+}
+
+/* The newest sound checkpoint, as rank 0 sees it; NULL: none. */
+static char *find_checkpoint(const char *out, struct lm_status *status) {
+    char path[4096] = "";
+    int64_t step;
+    status->code = LM_OK;
+    if (lm_comm_rank() == 0) {
+        char *found = lm_checkpoint_newest_sound(out, &step, warn, status);
+        if (found)
+            snprintf(path, sizeof path, "%s", found);
+        lm_free(found);
+    }
+    lm_comm_broadcast(path, sizeof path, 0);
+    lm_comm_broadcast(status, sizeof *status, 0);
+    return *path ? lm_copy_string(path) : NULL;
+}
+
+static bool resume(struct lm_output *output, struct lm_status *status) {
+    const struct lm_options *options = output->session->options;
+    if (!options->resume)
         return true;
-    output->newest = lm_copy_string(found->newest);
-    if (lm_comm_rank() == 0 && !output->session->options->quiet)
-        fprintf(stderr, "resuming from %s\n", found->newest);
-    return lm_comm_agree(read_checkpoint(output, found->newest, status), status);
+    output->newest = find_checkpoint(options->output, status);
+    if (!output->newest)
+        return status->code == LM_OK;
+    if (lm_comm_rank() == 0 && !options->quiet)
+        fprintf(stderr, "resuming from %s\n", output->newest);
+    return lm_comm_agree(read_checkpoint(output, output->newest, status), status);
+}
+
+/* Whatever ends the job says which checkpoint is left. */
+static void note_newest(const struct lm_output *output) {
+    char note[600];
+    snprintf(note, sizeof note, "%s%s",
+             output->newest ? "the last checkpoint is " : "no checkpoint was written",
+             output->newest ? output->newest : "");
+    lm_abort_note(note);
 }
 
 static bool create_file(struct lm_output *output, struct lm_status *status) {
-    output->meta = lm_meta_create(output->session);
+    output->meta->traffic = output->line;
+    output->meta->first_step = output->before.first_step;
     output->file = lm_run_file_create(output->session->options->output, &output->peers,
                                       output->meta, output->records, status);
     if (!output->file)
@@ -206,7 +262,9 @@ struct lm_output *lm_output_create(struct lm_session *session, long *first,
     output->peers = lm_meta_peers();
     struct findings found = look(session->options->output);
     make_records(output);
-    bool good = resume(output, &found, status);
+    make_traffic(output);
+    bool good = resume(output, status);
+    note_newest(output);
     if (good && found.exists && session->options->resume && output->first == session->steps) {
         if (lm_comm_rank() == 0)
             fprintf(stderr, "%s is complete: nothing to do\n", session->options->output);
@@ -245,9 +303,17 @@ bool lm_output_checkpoint(struct lm_output *output, long step, struct lm_status 
     char *path = lm_checkpoint_path(out, step);
     struct lm_checkpoint_layer *layers =
         checkpoint_layers(session, true, lm_session_leads(session));
-    struct lm_checkpoint checkpoint = {lm_settings_text(session->file), step,
-                                       session->network->n_layers, layers, output->records};
+    struct lm_run_traffic sent = all_traffic(output);
+    struct lm_checkpoint_traffic traffic = output->before;
+    memcpy(traffic.row, sent.row, sizeof traffic.row);
+    struct lm_checkpoint checkpoint = {lm_settings_text(session->file),
+                                       step,
+                                       session->network->n_layers,
+                                       layers,
+                                       output->records,
+                                       &traffic};
     bool good = lm_checkpoint_write(path, &output->peers, &checkpoint, status);
+    lm_audit_clear(&sent);
     lm_free(layers);
     if (!good) {
         lm_free(path);
@@ -258,8 +324,10 @@ bool lm_output_checkpoint(struct lm_output *output, long step, struct lm_status 
     }
     lm_free(output->newest);
     output->newest = path;
+    note_newest(output);
     int keep = (int)session->settings->checkpoint.keep;
-    return lm_comm_agree(lm_comm_rank() != 0 || lm_checkpoint_prune(out, keep, status), status);
+    return lm_comm_agree(lm_comm_rank() != 0 || lm_checkpoint_prune(out, step, keep, status),
+                         status);
 }
 
 const char *lm_output_newest(const struct lm_output *output) {
@@ -286,9 +354,7 @@ static bool write_costs(struct lm_output *output, struct lm_status *status) {
 
 bool lm_output_finish(struct lm_output *output, struct lm_status *status) {
     const struct lm_session *session = output->session;
-    char line[512];
-    struct lm_run_text text = {"summary", lm_audit_text(session, line, sizeof line)};
-    struct lm_run_traffic traffic = lm_audit_traffic(false, &text);
+    struct lm_run_traffic traffic = all_traffic(output);
     bool good = lm_audit_check(session, session->steps - output->first, status) &&
                 lm_run_file_write_traffic(output->file, &traffic, status) &&
                 write_costs(output, status);
@@ -298,7 +364,7 @@ bool lm_output_finish(struct lm_output *output, struct lm_status *status) {
     good = lm_run_file_finish(output->file, session->steps, status);
     output->file = NULL;
     if (good && lm_comm_rank() == 0 && !session->options->quiet)
-        printf("%s\n%s\n", line, session->options->output);
+        printf("%s\n%s\n", output->line, session->options->output);
     return good;
 }
 
@@ -308,6 +374,9 @@ void lm_output_destroy(struct lm_output *output) {
     lm_run_file_abandon(output->file);
     lm_records_destroy(output->records);
     lm_meta_destroy(output->meta);
+    for (int m = 0; m < LM_MATRICES; m++)
+        lm_free(output->before.row[m]);
+    lm_abort_note(NULL);
     lm_free(output->names);
     lm_free(output->owned);
     lm_free(output->error_steps);

@@ -9,9 +9,10 @@
 
 struct lm_output;
 
-/* Unless --force or --resume, LM_CANT_CREATE when the output (or, with `checkpoints`, a
- * checkpoint of it) exists; --force removes its checkpoints. Collective. */
-bool lm_output_may_write(const struct lm_session *session, bool checkpoints,
+/* Lock the output against other runs (LM_CANT_CREATE). Unless --force or --resume,
+ * LM_CANT_CREATE when the output (or, with `checkpoints`, a checkpoint of it) exists; --force
+ * removes its checkpoints. Collective. */
+bool lm_output_may_write(struct lm_session *session, bool checkpoints,
                          struct lm_status *status);
 
 /* Start the files of a run. With --resume parameters, optimizer state and records come from

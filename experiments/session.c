@@ -5,6 +5,7 @@
 #include "comm.h"
 #include "flops.h"
 #include "memory.h"
+#include "store.h"
 #include "threads.h"
 
 #include <math.h>
@@ -248,7 +249,37 @@ bool lm_session_init(struct lm_session *session, const struct lm_options *option
     return true;
 }
 
+/* Ranks of a killed run may outlive it for this long. */
+static const double PATIENCE = 10; /* seconds */
+
+bool lm_session_lock(struct lm_session *session, const char *output, struct lm_status *status) {
+    bool first = lm_comm_rank() == 0;
+    if (first)
+        session->lock = lm_lock_take(output, PATIENCE, status);
+    bool good = !first || (session->lock && lm_lock_share(session->lock, status));
+    if (lm_comm_agree(good, status)) {
+        if (!first)
+            session->lock = lm_lock_join(output, status);
+        if (lm_comm_agree(session->lock != NULL, status))
+            return true;
+    }
+    lm_lock_release(session->lock, false);
+    session->lock = NULL;
+    return false;
+}
+
+static void unlock(struct lm_session *session) {
+    if (!session->lock)
+        return;
+    if (lm_comm_rank() != 0)
+        lm_lock_release(session->lock, false);
+    lm_comm_barrier();
+    if (lm_comm_rank() == 0)
+        lm_lock_release(session->lock, true);
+}
+
 void lm_session_clear(struct lm_session *session) {
+    unlock(session);
     lm_cortex_destroy(session->cortex);
     lm_sampler_destroy(session->train_sampler);
     lm_sampler_destroy(session->test_sampler);
@@ -405,8 +436,8 @@ void lm_session_check_finite(const struct lm_session *session, long step, const 
         if (!lm_all_finite(layer->plan->map.parameters, layer->gradient))
             lm_abort(LM_DIVERGED,
                      "the update of layer %s is not finite at training step %ld: inference "
-                     "diverged; take a smaller inference.step or training.rate; %s",
-                     layer->plan->name, step, last);
+                     "diverged; take a smaller inference.step or training.rate%s%s",
+                     layer->plan->name, step, last ? "; " : "", last ? last : "");
     }
 }
 
@@ -419,6 +450,7 @@ int lm_session_run(int argc, char **argv, int takes, const struct lm_command *co
     struct lm_session session;
     struct lm_status status = {.code = LM_OK};
     lm_comm_start();
+    lm_traffic_on_short_write(lm_store_alarm);
     atexit(lm_comm_finish);
     lm_options_read(&options, argc, argv, takes, lm_comm_rank() == 0, command, details);
     bool good = lm_session_init(&session, &options, &status) && work(&session, &status);

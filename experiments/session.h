@@ -6,6 +6,7 @@
 #include "command.h"
 #include "cortex.h"
 #include "dataset.h"
+#include "lock.h"
 #include "sampler.h"
 #include "settings.h"
 
@@ -26,7 +27,8 @@ struct lm_session {
     struct lm_sampler *train_sampler;
     struct lm_sampler *test_sampler; /* NULL when test batches are not recorded */
     size_t batch;
-    long steps; /* training steps in all */
+    long steps;           /* training steps in all */
+    struct lm_lock *lock; /* of the output, NULL: not taken */
     struct lm_cortex *cortex;
 };
 
@@ -92,8 +94,12 @@ double lm_session_energy(const struct lm_session *session, const struct lm_layer
 void lm_session_magnitudes(const struct lm_session *session, const struct lm_layer *layer,
                            double *magnitude);
 
+/* Make this the only run that writes an output, until lm_session_clear; LM_CANT_CREATE when
+ * another does. Collective. */
+bool lm_session_lock(struct lm_session *session, const char *output, struct lm_status *status);
+
 /* End the job if a gradient of this rank is not finite, naming layer and step; `last` says
- * which checkpoint is left. */
+ * what is left or may help, NULL: nothing. */
 void lm_session_check_finite(const struct lm_session *session, long step, const char *last);
 
 /* The run of a subcommand: read the command line, start MPI, make the session, call `work` on

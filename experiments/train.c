@@ -56,14 +56,6 @@ static void record_test(struct training *training, long step) {
     record_value(training, LM_RECORD_TEST_ACCURACY, 0, step, accuracy);
 }
 
-static void check_finite(const struct training *training, long step) {
-    char last[600] = "no checkpoint was written";
-    if (lm_output_newest(training->output))
-        snprintf(last, sizeof last, "the last checkpoint is %s",
-                 lm_output_newest(training->output));
-    lm_session_check_finite(training->session, step, last);
-}
-
 static void train_step(struct training *training, long step) {
     struct lm_session *session = training->session;
     const struct lm_settings *settings = session->settings;
@@ -82,7 +74,7 @@ static void train_step(struct training *training, long step) {
                      LM_PHASE_INFERENCE);
     lm_session_learn(session, session->rule, &inference);
     record_layers(training, step);
-    check_finite(training, step);
+    lm_session_check_finite(session, step, NULL);
     lm_cortex_update(session->cortex, step + 1, settings->training.rate,
                      settings->training.momentum);
     if (settings->record.test_every > 0 && (step + 1) % settings->record.test_every == 0)

@@ -12,7 +12,7 @@
 
 static const char format[] = "lamina checkpoint";
 
-enum { CHECKPOINT_VERSION = 1, PATH_TEXT = 512, STEP_DIGITS = 6 };
+enum { CHECKPOINT_VERSION = 2, PATH_TEXT = 512, STEP_DIGITS = 6 };
 
 /* ---- Contents ---- */
 
@@ -63,6 +63,31 @@ static bool move_layer(struct lm_store *store, const struct lm_checkpoint_layer 
     return true;
 }
 
+static bool make_traffic(struct lm_store *store, const struct lm_checkpoint_traffic *traffic,
+                         struct lm_status *status) {
+    for (int m = 0; m < LM_MATRICES; m++) {
+        struct lm_field field = lm_run_matrix(m, traffic->ranks);
+        field.whole = true;
+        if (!lm_store_make(store, &field, status))
+            return false;
+    }
+    return lm_store_set_text(store, "/traffic", "placement", traffic->placement, status) &&
+           lm_store_set_integer(store, "/traffic", "first_step", traffic->first_step, status);
+}
+
+static bool move_traffic(struct lm_store *store, const struct lm_checkpoint_traffic *traffic,
+                         bool writes, struct lm_status *status) {
+    for (int m = 0; m < LM_MATRICES; m++) {
+        struct lm_slab row = {lm_run_matrix(m, traffic->ranks).path, LM_FIELD_INT64, {0}, {1}};
+        row.offset[0] = (size_t)traffic->rank;
+        row.count[1] = (size_t)traffic->ranks;
+        if (!(writes ? lm_store_write(store, &row, traffic->row[m], status)
+                     : lm_store_read(store, &row, traffic->row[m], status)))
+            return false;
+    }
+    return true;
+}
+
 static bool make_contents(struct lm_store *store, const struct lm_checkpoint *checkpoint,
                           struct lm_status *status) {
     bool ok = lm_store_set_text(store, "/", "format", format, status) &&
@@ -75,6 +100,8 @@ static bool make_contents(struct lm_store *store, const struct lm_checkpoint *ch
               lm_store_make_group(store, "/layers", status);
     for (int l = 0; ok && l < checkpoint->n_layers; l++)
         ok = make_layer(store, &checkpoint->layers[l], status);
+    if (ok && checkpoint->traffic)
+        ok = make_traffic(store, checkpoint->traffic, status);
     return ok && (!checkpoint->records ||
                   lm_records_make(checkpoint->records, store, checkpoint->steps_done, status));
 }
@@ -85,6 +112,8 @@ static bool write_own(struct lm_store *store, const struct lm_checkpoint *checkp
     for (int l = 0; l < checkpoint->n_layers; l++)
         if (!move_layer(store, &checkpoint->layers[l], true, status))
             return false;
+    if (checkpoint->traffic && !move_traffic(store, checkpoint->traffic, true, status))
+        return false;
     const struct lm_records *records = checkpoint->records;
     if (!records)
         return true;
@@ -103,6 +132,7 @@ bool lm_checkpoint_write(const char *path, const struct lm_peers *peers,
     struct lm_store *store = lm_store_create(path, peers, status);
     if (!store)
         return false;
+    lm_store_seal(store);
     struct lm_status mine;
     bool ok = make_contents(store, checkpoint, status);
     /* A failure to write is told to all ranks by the flush. */
@@ -154,13 +184,33 @@ static bool read_records(struct lm_store *store, const struct lm_checkpoint *che
     return lm_records_read(checkpoint->records, store, steps, status);
 }
 
+/* The traffic so far, if it was counted between the same ranks. */
+static bool read_traffic(struct lm_store *store, const struct lm_checkpoint *checkpoint,
+                         struct lm_status *status) {
+    struct lm_checkpoint_traffic *traffic = checkpoint->traffic;
+    size_t extent[2];
+    if (!lm_store_extent(store, lm_run_matrix(0, traffic->ranks).path, 2, extent, status))
+        return false;
+    char *placement = lm_store_get_text(store, "/traffic", "placement", status);
+    if (!placement)
+        return false;
+    bool same =
+        strcmp(placement, traffic->placement) == 0 && extent[0] == (size_t)traffic->ranks;
+    lm_free(placement);
+    traffic->first_step = checkpoint->steps_done;
+    return !same || (lm_store_get_integer(store, "/traffic", "first_step", &traffic->first_step,
+                                          status) &&
+                     move_traffic(store, traffic, false, status));
+}
+
 bool lm_checkpoint_read(const char *path, struct lm_checkpoint *checkpoint,
                         struct lm_status *status) {
     struct lm_store *store = lm_store_open(path, status);
     if (!store)
         return false;
     bool ok = read_contents(store, checkpoint, status) &&
-              (!checkpoint->records || read_records(store, checkpoint, status));
+              (!checkpoint->records || read_records(store, checkpoint, status)) &&
+              (!checkpoint->traffic || read_traffic(store, checkpoint, status));
     lm_store_close(store);
     return ok;
 }
@@ -174,6 +224,15 @@ char *lm_checkpoint_settings(const char *path, struct lm_status *status) {
         text = lm_store_get_text(store, "/", "settings", status);
     lm_store_close(store);
     return text;
+}
+
+bool lm_checkpoint_verify(const char *path, struct lm_status *status) {
+    char *settings = lm_checkpoint_settings(path, status);
+    struct lm_store *store = settings ? lm_store_open(path, status) : NULL;
+    bool ok = store && lm_store_verify(store, status);
+    lm_store_close(store);
+    lm_free(settings);
+    return ok;
 }
 
 /* ---- Names ---- */
@@ -197,12 +256,12 @@ char *lm_checkpoint_path(const char *out, int64_t step) {
 struct list {
     int n;
     int64_t *step; /* descending */
-    int n_partial;
-    int64_t *partial; /* those half-written */
+    int n_half;
+    int64_t *half; /* those half-written */
 };
 
 /* The step in the name of a checkpoint of `out`, or -1; whether it is half-written. */
-static int64_t step_of(const char *name, const char *out, bool *partial) {
+static int64_t step_of(const char *name, const char *out, bool *half) {
     const char *slash = strrchr(out, '/');
     const char *stem = slash ? slash + 1 : out;
     size_t length = (size_t)stem_length(stem);
@@ -212,9 +271,9 @@ static int64_t step_of(const char *name, const char *out, bool *partial) {
         return -1;
     const char *digits = name + length + sizeof middle - 1;
     size_t n = strspn(digits, "0123456789");
-    *partial = strcmp(digits + n, ".h5.partial") == 0;
+    *half = strcmp(digits + n, ".h5.partial") == 0 || strcmp(digits + n, ".h5.new") == 0;
     if (n < STEP_DIGITS || n > 18 || (n > STEP_DIGITS && *digits == '0') ||
-        (!*partial && strcmp(digits + n, ".h5") != 0))
+        (!*half && strcmp(digits + n, ".h5") != 0))
         return -1;
     return strtoll(digits, NULL, 10);
 }
@@ -235,12 +294,12 @@ static struct list list_create(const char *out) {
     lm_free(folder);
     size_t room = n > 0 ? (size_t)n : 0;
     struct list list = {.step = lm_allocate(room, sizeof(int64_t)),
-                        .partial = lm_allocate(room, sizeof(int64_t))};
+                        .half = lm_allocate(room, sizeof(int64_t))};
     for (int i = 0; i < n; i++) {
-        bool partial;
-        int64_t step = step_of(entries[i]->d_name, out, &partial);
-        if (step >= 0 && partial)
-            list.partial[list.n_partial++] = step;
+        bool half;
+        int64_t step = step_of(entries[i]->d_name, out, &half);
+        if (step >= 0 && half)
+            list.half[list.n_half++] = step;
         else if (step >= 0)
             list.step[list.n++] = step;
         free(entries[i]);
@@ -253,7 +312,7 @@ static struct list list_create(const char *out) {
 
 static void list_clear(struct list *list) {
     lm_free(list->step);
-    lm_free(list->partial);
+    lm_free(list->half);
 }
 
 char *lm_checkpoint_newest(const char *out, int64_t *step) {
@@ -288,6 +347,32 @@ char *lm_checkpoint_of(const char *path, struct lm_status *status) {
     return found;
 }
 
+char *lm_checkpoint_newest_sound(const char *out, int64_t *step,
+                                 void (*warn)(const char *message), struct lm_status *status) {
+    struct list list = list_create(out);
+    char *path = NULL;
+    status->code = LM_OK;
+    for (int i = 0; !path && i < list.n; i++) {
+        struct lm_status damage;
+        path = lm_checkpoint_path(out, *step = list.step[i]);
+        if (lm_checkpoint_verify(path, &damage)) {
+            status->code = LM_OK;
+            break;
+        }
+        lm_free(path);
+        path = NULL;
+        bool damaged = damage.code == LM_DATA || damage.code == LM_IO;
+        if (i == 0 || !damaged)
+            *status = damage;
+        if (!damaged)
+            break;
+        if (i + 1 < list.n)
+            warn(damage.message);
+    }
+    list_clear(&list);
+    return path;
+}
+
 /* Remove the checkpoints of some steps. `ending` follows their names. */
 static bool remove_steps(const char *out, int n, const int64_t step[], const char *ending,
                          struct lm_status *status) {
@@ -305,9 +390,12 @@ static bool remove_steps(const char *out, int n, const int64_t step[], const cha
     return ok;
 }
 
-bool lm_checkpoint_prune(const char *out, int keep, struct lm_status *status) {
+bool lm_checkpoint_prune(const char *out, int64_t step, int keep, struct lm_status *status) {
     struct list list = list_create(out);
-    int kept = keep > 0 && keep < list.n ? keep : list.n;
+    int newer = 0;
+    while (newer < list.n && list.step[newer] > step)
+        newer++;
+    int kept = keep > 0 && newer + keep < list.n ? newer + keep : list.n;
     bool ok = remove_steps(out, list.n - kept, list.step + kept, "", status);
     list_clear(&list);
     return ok;
@@ -316,7 +404,8 @@ bool lm_checkpoint_prune(const char *out, int keep, struct lm_status *status) {
 bool lm_checkpoint_remove_all(const char *out, struct lm_status *status) {
     struct list list = list_create(out);
     bool ok = remove_steps(out, list.n, list.step, "", status) &&
-              remove_steps(out, list.n_partial, list.partial, ".partial", status);
+              remove_steps(out, list.n_half, list.half, ".partial", status) &&
+              remove_steps(out, list.n_half, list.half, ".new", status);
     list_clear(&list);
     return ok;
 }

@@ -6,14 +6,16 @@
  *     /layers/NAME/parameters, MOMENT   packed as in src/layer.h; without scales, which
  *                                       would be larger than they are
  *     /training, /errors                see records.h
+ *     /traffic      placement, first_step; the matrices of run_file.h (sender, receiver)
  *
- * A checkpoint appears under its name when all of it is on the disk (store.h). Any number
- * of ranks reads what any other number wrote, in float or double. */
+ * A checkpoint appears under its name when all of it is on the disk and was read back: every
+ * dataset has a checksum (store.h, lm_store_seal). Any number of ranks reads what any other
+ * number wrote, in float or double. */
 #ifndef LAMINA_CHECKPOINT_H
 #define LAMINA_CHECKPOINT_H
 
 #include "optimizer.h"
-#include "records.h"
+#include "run_file.h"
 
 /* One layer. Names and counts are the same on all ranks. */
 struct lm_checkpoint_layer {
@@ -25,13 +27,24 @@ struct lm_checkpoint_layer {
     real *moment[LM_MAX_MOMENTS]; /* (n_parameters); NULL: not on this rank. Not owned */
 };
 
-/* What a checkpoint holds; `records` may be NULL. Nothing is owned. */
+/* The messages of training so far, as long as layers stayed on their ranks: what this rank sent
+ * to each, from training step `first_step` on. Nothing is owned. */
+struct lm_checkpoint_traffic {
+    const char *placement; /* the same on all ranks */
+    int rank, ranks;
+    int64_t first_step;
+    int64_t *row[LM_MATRICES]; /* (ranks) */
+};
+
+/* What a checkpoint holds; `records` and `traffic` may be NULL. Nothing is owned. */
 struct lm_checkpoint {
     const char *settings; /* lm_settings_text; used by write only */
     int64_t steps_done;   /* training steps behind it; set by read */
     int n_layers;
     const struct lm_checkpoint_layer *layers;
-    struct lm_records *records; /* those of the steps done are kept */
+    struct lm_records *records;            /* those of the steps done are kept */
+    struct lm_checkpoint_traffic *traffic; /* read when ranks and placement are the same; else
+                                              first_step becomes steps_done */
 };
 
 /* Path of the checkpoint after `step` steps of the run that writes `out`: "fig1.h5" gives
@@ -53,6 +66,10 @@ bool lm_checkpoint_read(const char *path, struct lm_checkpoint *checkpoint,
  * the file is not a checkpoint. Free with lm_free. Local. */
 char *lm_checkpoint_settings(const char *path, struct lm_status *status);
 
+/* Whether all numbers and the settings of a checkpoint are what was written: LM_DATA names the
+ * file and what is damaged, errors else as of lm_store_open. Reads all of it. Local. */
+bool lm_checkpoint_verify(const char *path, struct lm_status *status);
+
 /* The checkpoint that `path` stands for: itself, or the newest one of the run whose file it
  * is. NULL with a status as of lm_store_open, LM_DATA when it is neither, LM_NO_INPUT when the
  * run has none beside it. Free with lm_free. As below, call it on one rank. */
@@ -65,9 +82,15 @@ char *lm_checkpoint_of(const char *path, struct lm_status *status);
  * none. Files that were still being written do not count. Free with lm_free. */
 char *lm_checkpoint_newest(const char *out, int64_t *step);
 
-/* Remove all checkpoints of `out` but the newest `keep` (0: keep all), or all of them and
- * what a kill left half-written. LM_IO names the file that cannot be removed. */
-bool lm_checkpoint_prune(const char *out, int keep, struct lm_status *status);
+/* The same, of those that are sound. Each newer one that is damaged is told to `warn`. NULL
+ * with LM_OK in *status when there is none at all; with the failure of the newest when none is
+ * sound, or when one cannot be opened. */
+char *lm_checkpoint_newest_sound(const char *out, int64_t *step,
+                                 void (*warn)(const char *message), struct lm_status *status);
+
+/* Remove all checkpoints of `out` up to `step` but the newest `keep` (0: keep all), or all of
+ * them and what a kill left half-written. LM_IO names the file that cannot be removed. */
+bool lm_checkpoint_prune(const char *out, int64_t step, int keep, struct lm_status *status);
 bool lm_checkpoint_remove_all(const char *out, struct lm_status *status);
 
 #endif

@@ -75,7 +75,17 @@ static const struct {
                                 "bytes sent between replicas of a layer"},
 };
 
-static bool make_traffic(struct lm_store *store, int ranks, struct lm_status *status) {
+struct lm_field lm_run_matrix(int m, int ranks) {
+    struct lm_field matrix = {.type = LM_FIELD_INT64, .rank = 2};
+    matrix.path = matrices[m].path;
+    matrix.extent[0] = matrix.extent[1] = (size_t)ranks;
+    matrix.units = matrices[m].units;
+    matrix.long_name = matrices[m].long_name;
+    return matrix;
+}
+
+static bool make_traffic(struct lm_store *store, int ranks, const struct lm_run_meta *meta,
+                         struct lm_status *status) {
     struct lm_field sender = {.type = LM_FIELD_INT64, .rank = 1, .units = "1"};
     sender.extent[0] = (size_t)ranks;
     struct lm_field receiver = sender;
@@ -87,15 +97,14 @@ static bool make_traffic(struct lm_store *store, int ranks, struct lm_status *st
         !lm_store_make_count(store, &receiver, 0, status))
         return false;
     for (int m = 0; m < LM_MATRICES; m++) {
-        struct lm_field matrix = {.path = matrices[m].path, .type = LM_FIELD_INT64, .rank = 2};
-        matrix.extent[0] = matrix.extent[1] = (size_t)ranks;
+        struct lm_field matrix = lm_run_matrix(m, ranks);
         matrix.scale[0] = sender.path, matrix.scale[1] = receiver.path;
-        matrix.units = matrices[m].units;
-        matrix.long_name = matrices[m].long_name;
         if (!lm_store_make(store, &matrix, status))
             return false;
     }
-    return true;
+    return !meta->traffic ||
+           (lm_store_set_text(store, "/traffic", "summary", meta->traffic, status) &&
+            lm_store_set_integer(store, "/traffic", "first_step", meta->first_step, status));
 }
 
 bool lm_run_describe(struct lm_store *store, int ranks, const struct lm_run_meta *meta,
@@ -115,8 +124,9 @@ bool lm_run_describe(struct lm_store *store, int ranks, const struct lm_run_meta
            lm_store_set_text(store, "/", "placement", meta->placement, status) &&
            describe_build(store, status) &&
            lm_store_set_integer(store, "/", "complete", 0, status) &&
+           lm_store_set_double(store, "/", "seconds", 0, status) &&
            lm_store_set_integer(store, "/", "steps_done", 0, status) &&
-           describe_layers(store, meta, status) && make_traffic(store, ranks, status);
+           describe_layers(store, meta, status) && make_traffic(store, ranks, meta, status);
 }
 
 double lm_run_clock(void) {

@@ -9,7 +9,8 @@
  *     /training     curves of (step) and (layer, step)         see records.h
  *     /errors/STEP  records of single inputs after STEP steps  see records.h
  *     /traffic      messages, bytes (sender, receiver) between layers; within_messages,
- *                   within_bytes, likewise, between replicas of a layer
+ *                   within_bytes, likewise, between replicas of a layer; all since
+ *                   training step `first_step`
  *
  * It is made at PATH.partial and takes its place at PATH in the end (store.h). */
 #ifndef LAMINA_RUN_FILE_H
@@ -37,6 +38,8 @@ struct lm_run_meta {
     const char *placement; /* "V1:0 V2:1" */
     int n_layers;
     const struct lm_run_layer *layers;
+    const char *traffic; /* what /traffic says of itself, NULL: nothing yet */
+    int64_t first_step;  /* with it: the training step from which /traffic counts */
 };
 
 /* An attribute of a group. */
@@ -60,6 +63,9 @@ struct lm_run_traffic {
     int n_texts;
     const struct lm_run_text *texts;
 };
+
+/* The dataset of matrix m, without scales. */
+struct lm_field lm_run_matrix(int m, int ranks);
 
 /* What a file says of the build: real, lamina_version, git_revision, flags, mpi_version,
  * hdf5_version, openblas_version. The texts live as long as *build. */

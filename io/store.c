@@ -1,9 +1,11 @@
 #include "store.h"
 
+#include "aside.h"
+#include "digest.h"
 #include "memory.h"
+#include "watchdog.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <hdf5.h>
 #include <hdf5_hl.h>
 #include <math.h>
@@ -15,15 +17,22 @@
 #include <unistd.h>
 
 struct lm_store {
-    char *path, *partial; /* partial: the file that is written, NULL when reading */
+    char *path;
+    struct lm_aside aside; /* the file that is written */
+    bool exposed;          /* it has been flushed */
+    bool sealed;
+    struct lm_digest digest; /* if sealed */
     hid_t file;
     bool parallel;
     MPI_Comm communicator; /* if parallel */
     int rank, size;
-    int descriptor; /* of the partial file on rank 0, else -1 */
-    bool failed;    /* an independent call did, and the other ranks do not know */
+    bool failed; /* an independent call did, and the other ranks do not know */
     struct lm_status failure;
+    struct lm_status end; /* what all ranks know to have failed; LM_OK: nothing */
 };
+
+/* For the others to hear of a failure, or for HDF5 to close a file after one; seconds. */
+static const double PATIENCE = 3;
 
 /* ---- HDF5's reasons ---- */
 
@@ -95,7 +104,8 @@ static uint64_t hash_call(const char *what, const char *object) {
 
 /* Whether all ranks are well; if not, all get the status of the lowest that is not.
  * `said` is a hash of the arguments. */
-static bool agree(struct lm_store *store, bool ok, uint64_t said, struct lm_status *status) {
+static bool agree_with(struct lm_store *store, bool ok, uint64_t said,
+                       struct lm_status *status) {
     if (!store->parallel)
         return ok;
     uint64_t mine[3] = {(uint64_t)(ok ? store->size : store->rank), said, ~said}, least[3];
@@ -106,6 +116,42 @@ static bool agree(struct lm_store *store, bool ok, uint64_t said, struct lm_stat
         return true;
     mpi(MPI_Bcast(status, sizeof *status, MPI_BYTE, (int)least[0], store->communicator));
     return false;
+}
+
+/* When MPI fails to write for HDF5 on one rank, the ranks may wait for each other for ever
+ * inside HDF5: unless they agree soon, this rank ends the job. */
+static struct lm_watchdog *alarmed;
+static const char *written; /* path of the file at work */
+
+static void alarm_at(const struct lm_status *status) {
+    if (!alarmed)
+        alarmed = lm_watchdog_start(PATIENCE, status);
+}
+
+static void calm_down(void) {
+    if (alarmed)
+        lm_watchdog_stop(alarmed);
+    alarmed = NULL;
+}
+
+void lm_store_alarm(int number) {
+    struct lm_status status;
+    if (!written)
+        return;
+    lm_fail(&status, LM_IO, "%s: cannot write: %s", written,
+            number ? strerror(number) : "MPI gives no reason");
+    alarm_at(&status);
+}
+
+/* The same as agree_with; a rank that failed and is not heard ends the job. */
+static bool agree(struct lm_store *store, bool ok, uint64_t said, struct lm_status *status) {
+    if (!ok && store->parallel)
+        alarm_at(status);
+    bool all = agree_with(store, ok, said, status);
+    calm_down();
+    if (!all)
+        store->end = *status;
+    return all;
 }
 
 /* The end of a collective call. */
@@ -126,20 +172,12 @@ void lm_store_share(struct lm_store *store, void *bytes, size_t size) {
 
 /* ---- Files ---- */
 
-static char *join(const char *a, const char *b) {
-    size_t size = strlen(a) + strlen(b) + 1;
-    char *text = lm_allocate(size, 1);
-    snprintf(text, size, "%s%s", a, b);
-    return text;
-}
-
 static void destroy(struct lm_store *store) {
     if (store->parallel)
         mpi(MPI_Comm_free(&store->communicator));
-    if (store->descriptor >= 0)
-        close(store->descriptor);
+    lm_aside_clear(&store->aside);
+    lm_digest_clear(&store->digest);
     lm_free(store->path);
-    lm_free(store->partial);
     lm_free(store);
 }
 
@@ -148,11 +186,10 @@ static struct lm_store *begin_store(const char *path, const struct lm_peers *pee
     struct lm_store *store = lm_allocate(1, sizeof *store);
     store->path = lm_copy_string(path);
     store->file = H5I_INVALID_HID;
-    store->descriptor = -1;
+    lm_aside_init(&store->aside, path);
     store->size = 1;
     if (!peers)
         return store;
-    store->partial = join(path, ".partial");
     store->rank = peers->rank;
     store->size = peers->size;
     store->parallel = peers->communicator != NULL;
@@ -177,6 +214,7 @@ static hid_t access_list(const struct lm_store *store, bool alone) {
 }
 
 static bool close_file(struct lm_store *store) {
+    written = store->path;
     bool ok = done(H5Fclose(store->file));
     store->file = H5I_INVALID_HID;
     return ok;
@@ -186,50 +224,41 @@ static bool close_file(struct lm_store *store) {
 static bool reopen(struct lm_store *store, bool alone) {
     hid_t list = access_list(store, alone);
     if (list >= 0)
-        store->file = got(H5Fopen(store->partial, H5F_ACC_RDWR, list));
+        store->file = got(H5Fopen(store->aside.name, H5F_ACC_RDWR, list));
     drop(list);
     return store->file >= 0;
 }
 
-static bool open_partial(struct lm_store *store, struct lm_status *status) {
-    bool maker = store->rank == 0;
-    int flags = O_RDWR | O_CLOEXEC | (maker ? O_CREAT | O_TRUNC : 0);
-    int file = open(store->partial, flags, 0666);
-    if (file < 0)
-        return lm_fail(status, LM_CANT_CREATE, "cannot create %s: %s%s", store->path,
-                       strerror(errno),
-                       maker ? "" : " on a host that must share its folder with rank 0");
-    if (maker)
-        store->descriptor = file;
-    else
-        close(file);
-    return true;
-}
-
 /* Rank 0 makes the file, then the others look whether they see it: MPI-IO would not
  * notice that their folder is another one. */
-static bool make_partial(struct lm_store *store, struct lm_status *status) {
-    struct stat info;
-    bool maker = store->rank == 0, ok = true;
-    if (maker && stat(store->path, &info) == 0 && S_ISDIR(info.st_mode))
-        ok = lm_fail(status, LM_CANT_CREATE, "cannot create %s: it is a folder", store->path);
-    if (ok && maker)
-        ok = open_partial(store, status);
-    return agree(store, ok, 0, status) &&
-           agree(store, maker || open_partial(store, status), 0, status);
+static bool make_file(struct lm_store *store, struct lm_status *status) {
+    bool maker = store->rank == 0;
+    return agree(store, !maker || lm_aside_make(&store->aside, status), 0, status) &&
+           agree(store, maker || lm_aside_see(&store->aside, status), 0, status);
+}
+
+/* Attributes of / stay in its header, where to set one again is one write: in the heap that
+ * HDF5 would take for many it is several, and a kill between them leaves none readable. */
+static hid_t file_list(void) {
+    enum { MOST_ATTRIBUTES = 1000 };
+    hid_t list = got(H5Pcreate(H5P_FILE_CREATE));
+    if (list >= 0 && done(H5Pset_attr_phase_change(list, MOST_ATTRIBUTES, 0)))
+        return list;
+    drop(list);
+    return H5I_INVALID_HID;
 }
 
 struct lm_store *lm_store_create(const char *path, const struct lm_peers *peers,
                                  struct lm_status *status) {
     struct lm_store *store = begin_store(path, peers);
-    if (!make_partial(store, status)) {
+    if (!make_file(store, status)) {
         destroy(store);
         return NULL;
     }
-    hid_t access = access_list(store, false);
-    if (access >= 0)
-        store->file = got(H5Fcreate(store->partial, H5F_ACC_TRUNC, H5P_DEFAULT, access));
-    drop(access);
+    hid_t access = access_list(store, false), creation = file_list();
+    if (access >= 0 && creation >= 0)
+        store->file = got(H5Fcreate(store->aside.name, H5F_ACC_TRUNC, creation, access));
+    drop(access), drop(creation);
     if (settle(store, store->file >= 0, "create", "the file", hash_call("create", path),
                status))
         return store;
@@ -238,33 +267,114 @@ struct lm_store *lm_store_create(const char *path, const struct lm_peers *peers,
     return NULL;
 }
 
-/* Make a rename in the folder of a file last. */
-static bool sync_folder(const char *path) {
-    char *folder = lm_copy_string(path);
-    char *slash = strrchr(folder, '/');
-    if (slash)
-        slash[slash == folder] = '\0';
-    int directory = open(slash ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    lm_free(folder);
-    /* EINVAL: a file system that cannot, or need not. */
-    bool ok = directory < 0 || fsync(directory) == 0 || errno == EINVAL;
-    if (directory >= 0)
-        close(directory);
+/* ---- Checksums ---- */
+
+static const char checksum[] = "crc32";
+
+void lm_store_seal(struct lm_store *store) {
+    LM_ASSERT(!store->sealed && !store->exposed);
+    store->sealed = true;
+}
+
+/* The parts that all ranks wrote; free with lm_free. Collective. */
+static struct lm_digest_part *gather_parts(struct lm_store *store, size_t *n) {
+    const struct lm_digest *digest = &store->digest;
+    int mine = digest->n_parts * (int)sizeof *digest->parts, total = 0;
+    int *bytes = lm_allocate((size_t)store->size, sizeof *bytes);
+    int *place = lm_allocate((size_t)store->size, sizeof *place);
+    bytes[0] = mine;
+    if (store->parallel)
+        mpi(MPI_Allgather(&mine, 1, MPI_INT, bytes, 1, MPI_INT, store->communicator));
+    for (int r = 0; r < store->size; r++) {
+        place[r] = total;
+        total += bytes[r];
+    }
+    struct lm_digest_part *parts = lm_allocate((size_t)total, 1);
+    if (store->parallel)
+        mpi(MPI_Allgatherv(digest->parts, mine, MPI_BYTE, parts, bytes, place, MPI_BYTE,
+                           store->communicator));
+    else if (mine)
+        memcpy(parts, digest->parts, (size_t)mine);
+    lm_free(bytes);
+    lm_free(place);
+    *n = (size_t)total / sizeof *parts;
+    return parts;
+}
+
+static bool write_checksums(struct lm_store *store, struct lm_status *status) {
+    size_t n;
+    struct lm_digest_part *parts = gather_parts(store, &n);
+    bool ok = true;
+    for (int set = 0; ok && set < store->digest.n_sets; set++) {
+        const char *path = store->digest.sets[set].path;
+        uint32_t crc;
+        if (!lm_digest_combine(&store->digest, set, parts, n, &crc))
+            lm_abort(LM_INTERNAL, "%s: bug: %s was not written whole", store->path, path);
+        ok = lm_store_set_unsigned(store, path, checksum, crc, status);
+    }
+    lm_free(parts);
     return ok;
 }
 
-/* Put a finished file on the disk and in its place, without the room at its end that
- * was reserved and not used. */
-static bool publish(const struct lm_store *store, struct lm_status *status) {
-    struct stat info;
-    return (fstat(store->descriptor, &info) == 0 &&
-            ftruncate(store->descriptor, info.st_size) == 0 && fsync(store->descriptor) == 0 &&
-            rename(store->partial, store->path) == 0 && sync_folder(store->path)) ||
-           lm_fail(status, LM_IO, "cannot put %s in place: %s", store->path, strerror(errno));
+/* What H5Ovisit meets: compare one dataset with its checksum, if it has one. */
+struct check {
+    struct lm_store *store;
+    struct lm_status *status;
+};
+
+static bool is_sound(struct lm_store *store, const char *path, struct lm_status *status);
+
+static herr_t check_object(hid_t file, const char *name, const H5O_info_t *info, void *data) {
+    struct check *check = data;
+    (void)file;
+    if (info->type != H5O_TYPE_DATASET)
+        return 0;
+    char path[1024];
+    snprintf(path, sizeof path, "/%s", name);
+    return is_sound(check->store, path, check->status) ? 0 : 1;
+}
+
+bool lm_store_verify(struct lm_store *store, struct lm_status *status) {
+    begin();
+    struct check check = {store, status};
+    herr_t found = H5Ovisit2(store->file, H5_INDEX_NAME, H5_ITER_NATIVE, check_object, &check,
+                             H5O_INFO_BASIC);
+    if (found < 0)
+        lm_fail(status, LM_DATA, "%s is damaged: %s", store->path,
+                got(found) < 0 && *reason ? reason : "it cannot be read");
+    return found == 0;
+}
+
+/* ---- The end of a file ---- */
+
+/* Whether the file that was written, read from the disk, holds what was meant. */
+static bool verify_file(struct lm_store *store, struct lm_status *status) {
+    hid_t list = access_list(store, true);
+    if (list >= 0)
+        store->file = got(H5Fopen(store->aside.name, H5F_ACC_RDONLY, list));
+    drop(list);
+    bool ok = store->file < 0 ? fail_with(store, LM_IO, "read back", "the file", status)
+                              : lm_store_verify(store, status);
+    if (store->file >= 0)
+        close_file(store);
+    status->code = LM_IO;
+    return ok;
+}
+
+/* Put a finished file on the disk and in its place. */
+static bool publish(struct lm_store *store, struct lm_status *status) {
+    if (lm_aside_sync(&store->aside)) {
+        if (store->sealed && !verify_file(store, status))
+            return false;
+        if (lm_aside_publish(&store->aside))
+            return true;
+    }
+    return lm_fail(status, LM_IO, "cannot put %s in place: %s", store->path, strerror(errno));
 }
 
 bool lm_store_commit(struct lm_store *store, struct lm_status *status) {
-    bool ok = lm_store_flush(store, status);
+    bool ok =
+        (!store->sealed || write_checksums(store, status)) && lm_store_flush(store, status);
     begin();
     bool closed = close_file(store);
     if (ok)
@@ -275,18 +385,32 @@ bool lm_store_commit(struct lm_store *store, struct lm_status *status) {
     return ok;
 }
 
+/* Close a file that may be broken. When HDF5 cannot, it must not come to its own end. */
+static void abandon_file(struct lm_store *store) {
+    if (store->file < 0)
+        return;
+    bool broken = store->end.code != LM_OK;
+    if (broken)
+        alarm_at(&store->end);
+    if (!close_file(store)) {
+        if (!broken)
+            fail_with(store, LM_IO, "close", "the file", &store->end);
+        lm_abort(store->end.code, "%s", store->end.message);
+    }
+    calm_down();
+}
+
 void lm_store_abandon(struct lm_store *store, bool remove) {
     if (!store)
         return;
     struct lm_status unused;
     /* Room for what H5Fclose writes: on a full disk it fails, and MPI_Finalize crashes. */
-    int unsure = remove && store->descriptor >= 0 ? ftruncate(store->descriptor, 0) : 0;
-    (void)unsure;
-    if (store->file >= 0)
-        H5Fclose(store->file);
+    if (remove)
+        lm_aside_empty(&store->aside);
+    abandon_file(store);
     agree(store, true, remove, &unused);
-    if (remove && store->descriptor >= 0)
-        unlink(store->partial);
+    if (remove)
+        lm_aside_remove(&store->aside);
     destroy(store);
 }
 
@@ -329,8 +453,14 @@ const char *lm_store_path(const struct lm_store *store) {
 
 bool lm_store_flush(struct lm_store *store, struct lm_status *status) {
     begin();
+    written = store->path;
     bool ok = done(H5Fflush(store->file, H5F_SCOPE_GLOBAL));
-    return settle(store, ok, "flush", "the file", hash_call("flush", ""), status);
+    ok = settle(store, ok, "flush", "the file", hash_call("flush", ""), status);
+    if (!ok || store->exposed || store->sealed)
+        return ok;
+    if (!(store->exposed = lm_aside_expose(&store->aside)))
+        snprintf(reason, sizeof reason, "%s", strerror(errno));
+    return settle(store, store->exposed, "rename", "the file", 0, status);
 }
 
 /* ---- Types and parts of datasets ---- */
@@ -347,8 +477,14 @@ static hid_t file_type(enum lm_field_type type) {
     return type == LM_FIELD_INT64 ? H5T_STD_I64LE : single ? H5T_IEEE_F32LE : H5T_IEEE_F64LE;
 }
 
-/* Select a part of a dataset and write it from `in`, or read it to `out`. */
-static bool transfer(hid_t dataset, const struct lm_slab *slab, const void *in, void *out) {
+static size_t size_of(enum lm_field_type type) {
+    return type == LM_FIELD_REAL ? sizeof(real) : sizeof(double);
+}
+
+/* Select a part of a dataset and write it from `in`, or read it to `out`, which have numbers
+ * of `type`. */
+static bool transfer(hid_t dataset, const struct lm_slab *slab, hid_t type, const void *in,
+                     void *out) {
     hsize_t offset[LM_MAX_DIMENSIONS], count[LM_MAX_DIMENSIONS];
     for (int d = 0; d < LM_MAX_DIMENSIONS; d++) {
         offset[d] = slab->offset[d];
@@ -359,7 +495,6 @@ static bool transfer(hid_t dataset, const struct lm_slab *slab, const void *in, 
     bool ok = rank >= 1 && rank <= LM_MAX_DIMENSIONS &&
               done(H5Sselect_hyperslab(space, H5S_SELECT_SET, offset, NULL, count, NULL)) &&
               done(memory = H5Screate_simple(rank, count, NULL));
-    hid_t type = memory_type(slab->type);
     if (ok && in)
         ok = done(H5Dwrite(dataset, type, memory, space, H5P_DEFAULT, in));
     else if (ok)
@@ -388,11 +523,10 @@ static int get_extent(hid_t dataset, hsize_t extent[LM_MAX_DIMENSIONS]) {
 
 /* ---- Groups and datasets ---- */
 
-/* UTF-8 of any length. */
-static hid_t text_type(void) {
+/* UTF-8 of a size with its final zero, or H5T_VARIABLE: of any length. */
+static hid_t text_type(size_t size) {
     hid_t type = got(H5Tcopy(H5T_C_S1));
-    if (type >= 0 && done(H5Tset_size(type, H5T_VARIABLE)) &&
-        done(H5Tset_cset(type, H5T_CSET_UTF8)))
+    if (type >= 0 && done(H5Tset_size(type, size)) && done(H5Tset_cset(type, H5T_CSET_UTF8)))
         return type;
     drop(type);
     return H5I_INVALID_HID;
@@ -457,15 +591,20 @@ static bool set(hid_t object, const char *name, hid_t type, hid_t memory, const 
     return drop(attribute) && drop(space) && ok;
 }
 
-static bool set_text(hid_t object, const char *name, const char *text) {
-    hid_t type = text_type();
-    bool ok = type >= 0 && set(object, name, type, type, &text);
+/* Of any length a text stands in a heap of the file that has no checksum, and HDF5 crashes
+ * where that is damaged; of fixed length, in the header of the object, which has one. */
+static bool set_text(const struct lm_store *store, hid_t object, const char *name,
+                     const char *text) {
+    hid_t type = text_type(store->sealed ? strlen(text) + 1 : H5T_VARIABLE);
+    const void *value = store->sealed ? (const void *)text : &text;
+    bool ok = object >= 0 && type >= 0 && set(object, name, type, type, value);
     return drop(type) && ok;
 }
 
-static bool describe(hid_t dataset, const struct lm_field *field) {
-    return dataset >= 0 && set_text(dataset, "units", field->units) &&
-           set_text(dataset, "long_name", field->long_name);
+static bool describe(const struct lm_store *store, hid_t dataset,
+                     const struct lm_field *field) {
+    return set_text(store, dataset, "units", field->units) &&
+           set_text(store, dataset, "long_name", field->long_name);
 }
 
 static bool attach_scales(struct lm_store *store, hid_t dataset, const struct lm_field *field) {
@@ -491,16 +630,10 @@ static bool reserve(const struct lm_store *store, hid_t dataset) {
     const off_t room = 1 << 16;
     haddr_t offset = H5Dget_offset(dataset);
     off_t end = offset == HADDR_UNDEF ? 0 : (off_t)(offset + H5Dget_storage_size(dataset));
-    while (store->descriptor >= 0 &&
-           fallocate(store->descriptor, FALLOC_FL_KEEP_SIZE, 0, end + room) != 0) {
-        if (errno == EOPNOTSUPP || errno == ENOSYS)
-            break;
-        if (errno == EINTR)
-            continue;
-        snprintf(reason, sizeof reason, "%s", strerror(errno));
-        return false;
-    }
-    return true;
+    if (lm_aside_reserve(&store->aside, end + room))
+        return true;
+    snprintf(reason, sizeof reason, "%s", strerror(errno));
+    return false;
 }
 
 /* Fill a new dataset, one index of its first dimension after the other. */
@@ -521,7 +654,8 @@ static bool fill(hid_t dataset, const struct lm_field *field) {
             numbers[i] = NAN;
     slab.type = integer ? LM_FIELD_INT64 : LM_FIELD_DOUBLE;
     for (; ok && n && slab.offset[0] < rows; slab.offset[0]++)
-        ok = transfer(dataset, &slab, integer ? (void *)integers : numbers, NULL);
+        ok = transfer(dataset, &slab, memory_type(slab.type),
+                      integer ? (void *)integers : numbers, NULL);
     lm_free(integers);
     lm_free(numbers);
     return ok;
@@ -532,11 +666,14 @@ bool lm_store_make(struct lm_store *store, const struct lm_field *field,
     begin();
     LM_ASSERT(field->type != LM_FIELD_TEXT);
     hid_t dataset = create_dataset(store, field, file_type(field->type));
-    bool ok = describe(dataset, field) && attach_scales(store, dataset, field) &&
+    bool ok = describe(store, dataset, field) && attach_scales(store, dataset, field) &&
               reserve(store, dataset);
     if (ok && store->rank == 0 && !field->whole)
         ok = fill(dataset, field);
     ok = drop(dataset) && ok;
+    if (store->sealed)
+        lm_digest_make(&store->digest, field->path, field->rank, field->extent,
+                       size_of(field->type));
     return settle(store, ok, "make dataset", field->path, hash_field(field), status);
 }
 
@@ -545,7 +682,7 @@ static bool make_scale(struct lm_store *store, const struct lm_field *field, hid
                        hid_t memory, const void *values) {
     const char *slash = strrchr(field->path, '/');
     hid_t dataset = create_dataset(store, field, type);
-    bool ok = describe(dataset, field) &&
+    bool ok = describe(store, dataset, field) &&
               done(H5DSset_scale(dataset, slash ? slash + 1 : field->path)) &&
               reserve(store, dataset);
     if (ok && store->rank == 0 && field->extent[0])
@@ -563,7 +700,7 @@ static bool make_text_scale(struct lm_store *store, const struct lm_field *field
         return false;
     bool ok = true;
     if (store->rank == 0) {
-        hid_t type = text_type();
+        hid_t type = text_type(H5T_VARIABLE);
         ok = (!store->parallel || reopen(store, true)) && type >= 0 &&
              make_scale(store, field, type, type, texts);
         drop(type);
@@ -587,8 +724,12 @@ bool lm_store_make_scale(struct lm_store *store, const struct lm_field *field,
             said = hash_text(said, texts[i]);
         return make_text_scale(store, field, texts, said, status);
     }
-    size_t size = field->type == LM_FIELD_REAL ? sizeof(real) : sizeof(double);
-    said = hash(said, values, field->extent[0] * size);
+    said = hash(said, values, field->extent[0] * size_of(field->type));
+    if (store->sealed) {
+        lm_digest_make(&store->digest, field->path, 1, field->extent, size_of(field->type));
+        if (store->rank == 0)
+            lm_digest_write(&store->digest, field->path, &(size_t){0}, field->extent, values);
+    }
     bool ok =
         make_scale(store, field, file_type(field->type), memory_type(field->type), values);
     return settle(store, ok, "make scale", field->path, said, status);
@@ -618,9 +759,9 @@ static bool set_on(struct lm_store *store, const char *object, const char *name,
 bool lm_store_set_text(struct lm_store *store, const char *object, const char *name,
                        const char *text, struct lm_status *status) {
     begin();
-    hid_t type = text_type();
-    bool ok = set_on(store, object, name, type, &text);
-    drop(type);
+    hid_t on = got(H5Oopen(store->file, object, H5P_DEFAULT));
+    bool ok = set_text(store, on, name, text);
+    ok = drop(on) && ok;
     return settle(store, ok, "set attribute", name, hash_text(hash_call(object, name), text),
                   status);
 }
@@ -691,20 +832,35 @@ bool lm_store_get_double(struct lm_store *store, const char *object, const char 
            no_attribute(store, object, name, "a number", status);
 }
 
+/* The text of an attribute, or NULL. */
+static char *read_text(hid_t attribute) {
+    hid_t stored = got(H5Aget_type(attribute));
+    bool variable = stored >= 0 && H5Tis_variable_str(stored) > 0;
+    size_t size = stored < 0 || variable ? 0 : H5Tget_size(stored);
+    hid_t type = text_type(variable ? H5T_VARIABLE : size + 1);
+    char *text = NULL, *copy = variable ? NULL : lm_allocate(size + 1, 1);
+    bool ok = stored >= 0 && type >= 0 &&
+              done(H5Aread(attribute, type, variable ? (void *)&text : copy));
+    if (variable && ok)
+        copy = lm_copy_string(text ? text : "");
+    if (text)
+        done(H5free_memory(text));
+    drop(type), drop(stored);
+    if (ok)
+        return copy;
+    lm_free(copy);
+    return NULL;
+}
+
 char *lm_store_get_text(struct lm_store *store, const char *object, const char *name,
                         struct lm_status *status) {
     begin();
-    char *text = NULL, *copy = NULL;
-    hid_t type = text_type(), attribute = open_attribute(store, object, name, H5T_STRING);
-    if (type >= 0 && attribute >= 0 && done(H5Aread(attribute, type, &text)))
-        copy = lm_copy_string(text ? text : "");
+    hid_t attribute = open_attribute(store, object, name, H5T_STRING);
+    char *text = attribute < 0 ? NULL : read_text(attribute);
     drop(attribute);
-    if (text)
-        done(H5free_memory(text));
-    drop(type);
-    if (!copy)
+    if (!text)
         no_attribute(store, object, name, "a text", status);
-    return copy;
+    return text;
 }
 
 bool lm_store_check_format(struct lm_store *store, const char *format, int64_t version,
@@ -732,8 +888,11 @@ bool lm_store_write(struct lm_store *store, const struct lm_slab *slab, const vo
     hsize_t extent[LM_MAX_DIMENSIONS];
     hid_t dataset = got(H5Dopen2(store->file, slab->path, H5P_DEFAULT));
     int rank = dataset < 0 ? -1 : get_extent(dataset, extent);
-    bool ok = rank > 0 && (is_empty(slab, rank) || transfer(dataset, slab, values, NULL));
+    bool ok = rank > 0 && (is_empty(slab, rank) ||
+                           transfer(dataset, slab, memory_type(slab->type), values, NULL));
     ok = drop(dataset) && ok;
+    if (ok && store->sealed)
+        lm_digest_write(&store->digest, slab->path, slab->offset, slab->count, values);
     if (ok)
         return true;
     fail_with(store, LM_IO, "write", slab->path, status);
@@ -823,10 +982,56 @@ bool lm_store_read(struct lm_store *store, const struct lm_slab *slab, void *val
     bool ok = is_readable(store, dataset, slab, status);
     hsize_t extent[LM_MAX_DIMENSIONS];
     if (ok && !is_empty(slab, get_extent(dataset, extent))) {
-        ok = transfer(dataset, slab, NULL, values);
+        ok = transfer(dataset, slab, memory_type(slab->type), NULL, values);
         if (!ok)
             fail_with(store, LM_IO, "read", slab->path, status);
     }
+    drop(dataset);
+    return ok;
+}
+
+/* CRC-32 of the numbers of a dataset as they are stored, some rows after the other; false if
+ * they cannot be read. */
+static bool sum_up(hid_t dataset, uint32_t *crc) {
+    enum { BLOCK = 1 << 17 }; /* numbers at a time, if rows are not longer */
+    hsize_t extent[LM_MAX_DIMENSIONS] = {0};
+    struct lm_slab slab = {0};
+    int rank = get_extent(dataset, extent);
+    hid_t type = got(H5Dget_type(dataset));
+    size_t row = 1, size = type < 0 ? 0 : H5Tget_size(type);
+    for (int d = 1; d < rank; d++)
+        row = lm_product(row, slab.count[d] = (size_t)extent[d]);
+    size_t rows = row && row < BLOCK ? BLOCK / row : 1, total = rank > 0 && row ? extent[0] : 0;
+    void *values = lm_allocate(lm_product(rows < total ? rows : total, row), size);
+    bool ok = rank > 0 && size > 0;
+    *crc = 0;
+    for (size_t first = 0; ok && first < total; first += rows) {
+        slab.offset[0] = first;
+        slab.count[0] = total - first < rows ? total - first : rows;
+        ok = transfer(dataset, &slab, type, NULL, values);
+        *crc = lm_crc32(*crc, values, slab.count[0] * row * size);
+    }
+    lm_free(values);
+    drop(type);
+    return ok;
+}
+
+static bool is_sound(struct lm_store *store, const char *path, struct lm_status *status) {
+    uint64_t expected = 0;
+    uint32_t found = 0;
+    begin();
+    hid_t dataset = open_dataset(store, path, status);
+    htri_t summed = dataset < 0 ? -1 : (htri_t)got(H5Aexists(dataset, checksum));
+    bool ok = summed == 0;
+    if (summed > 0 && !get_number(store, path, checksum, H5T_NATIVE_UINT64, &expected))
+        summed = -1;
+    if (summed < 0)
+        lm_fail(status, LM_DATA, "%s: %s is damaged: %s", store->path, path, reason);
+    else if (summed > 0 && !sum_up(dataset, &found))
+        fail_with(store, LM_IO, "read", path, status);
+    else if (summed > 0 && !(ok = found == expected))
+        lm_fail(status, LM_DATA, "%s: %s is damaged: its CRC-32 is %08x, %08x was written",
+                store->path, path, (unsigned)found, (unsigned)expected);
     drop(dataset);
     return ok;
 }

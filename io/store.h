@@ -1,9 +1,10 @@
 /* Store: the one layer between Lamina and HDF5. Everything that io/ keeps in HDF5 is
  * made, written and read through here; no other source includes hdf5.h.
  *
- * Writing is safe against kills: a file is made at PATH.partial and only lm_store_commit
- * puts it in the place of PATH, so whatever was at PATH stays whole until then. After a
- * kill PATH.partial reads up to the last lm_store_flush.
+ * Writing is safe against kills (aside.h): a file is made at PATH.new, the first
+ * lm_store_flush calls it PATH.partial, and only lm_store_commit puts it in the place of
+ * PATH, so whatever was at PATH stays whole until then. After a kill PATH.partial reads up to
+ * the last flush.
  *
  * Several ranks write one file (MPI-IO driver). Calls marked Collective are made by all
  * ranks in the same order with the same arguments (a difference is a bug and ends the
@@ -62,22 +63,32 @@ struct lm_slab {
 
 struct lm_store;
 
-/* Start a file at PATH.partial, replacing what a kill left there. LM_CANT_CREATE names
- * PATH and the reason. Ends with commit or abandon. Collective. */
+/* Start a file. LM_CANT_CREATE names PATH and the reason. Ends with commit or abandon.
+ * Collective. */
 struct lm_store *lm_store_create(const char *path, const struct lm_peers *peers,
                                  struct lm_status *status);
+
+/* Before anything is made: give every dataset of numbers an attribute `crc32` (digest.h) when
+ * the store is committed, from what the ranks had in memory, and compare the file with it
+ * before it takes its place. Until then it is at PATH.new. All numbers of a sealed store must
+ * be written, in parts that are one run in the file and have the dataset's type. Collective. */
+void lm_store_seal(struct lm_store *store);
 
 /* Write everything to the disk, close, and rename PATH.partial to PATH. The store is
  * gone afterwards, also on failure, which leaves PATH as it was. Collective. */
 bool lm_store_commit(struct lm_store *store, struct lm_status *status);
 
-/* Close without renaming; remove PATH.partial if told so. NULL is allowed. Collective. */
+/* Close without renaming; remove the file if told so. NULL is allowed. Collective. */
 void lm_store_abandon(struct lm_store *store, bool remove);
 
 /* Open a file to read. LM_NO_INPUT: not there or not readable; LM_DATA: not an HDF5
  * file, or truncated. Close with lm_store_close. Local: any rank on its own. */
 struct lm_store *lm_store_open(const char *path, struct lm_status *status);
 void lm_store_close(struct lm_store *store);
+
+/* Compare all datasets that have a checksum with it: LM_DATA names the first that is damaged,
+ * LM_IO the first that cannot be read. Local. */
+bool lm_store_verify(struct lm_store *store, struct lm_status *status);
 
 /* The path given to create or open. Not owned. */
 const char *lm_store_path(const struct lm_store *store);
@@ -148,6 +159,11 @@ bool lm_store_get_double(struct lm_store *store, const char *object, const char 
 /* LM_DATA unless the file's attributes `format` and `format_version` are these. Local. */
 bool lm_store_check_format(struct lm_store *store, const char *format, int64_t version,
                            struct lm_status *status);
+
+/* MPI-IO wrote less than it was asked to, with errno `number`: HDF5 may not tell before the
+ * other ranks have waited for ever. Unless all ranks agree within seconds that it failed,
+ * this one ends the job (lm_abort, LM_IO). Local. */
+void lm_store_alarm(int number);
 
 enum { LM_VERSION_TEXT = 128 };
 

@@ -4,6 +4,7 @@
 
 #include <limits.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,8 @@ static MPI_Comm links, replicas, files, agreement, node;
 static int rank, size, node_ranks, node_rank, thread_level;
 static bool crowded; /* more threads than processors on this node */
 static char who[32];
+static MPI_Win voice; /* one atomic_flag of each node: somebody has spoken */
+static atomic_flag *spoken;
 
 void lm_mpi_check(int result, const char *call, const char *file, int line) {
     if (result == MPI_SUCCESS)
@@ -30,6 +33,21 @@ static void abort_all(int code) {
     _exit(code);
 }
 
+static bool may_speak(void) {
+    return !atomic_flag_test_and_set(spoken);
+}
+
+static void share_voice(void) {
+    MPI_Aint bytes = node_rank == 0 ? (MPI_Aint)sizeof *spoken : 0;
+    int unit;
+    LM_MPI(MPI_Win_allocate_shared(bytes, 1, MPI_INFO_NULL, node, &spoken, &voice));
+    LM_MPI(MPI_Win_shared_query(voice, 0, &bytes, &unit, &spoken));
+    if (node_rank == 0)
+        atomic_flag_clear(spoken);
+    LM_MPI(MPI_Barrier(node));
+    lm_abort_voice(may_speak);
+}
+
 static MPI_Comm duplicate(MPI_Comm from) {
     MPI_Comm copy;
     LM_MPI(MPI_Comm_dup(from, &copy));
@@ -42,6 +60,9 @@ void lm_comm_start(void) {
     setenv("OMPI_MCA_mpi_yield_when_idle", "1", 0);
     setenv("OMPI_MCA_btl_vader_eager_limit", "131072", 0); /* Open MPI 4 */
     setenv("OMPI_MCA_btl_sm_eager_limit", "131072", 0);    /* Open MPI 5 */
+    /* Open MPI's first choice for the shared file pointers, which nobody uses, is a semaphore
+     * named after the file: one left by a kill makes the next run wait for ever. */
+    setenv("OMPI_MCA_sharedfp", "individual", 0);
     LM_MPI(MPI_Init_thread(NULL, NULL, MPI_THREAD_MULTIPLE, &thread_level));
     LM_MPI(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN));
     LM_MPI(MPI_Comm_rank(MPI_COMM_WORLD, &rank));
@@ -56,9 +77,12 @@ void lm_comm_start(void) {
     LM_MPI(MPI_Comm_split_type(agreement, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node));
     LM_MPI(MPI_Comm_size(node, &node_ranks));
     LM_MPI(MPI_Comm_rank(node, &node_rank));
+    share_voice();
 }
 
 void lm_comm_finish(void) {
+    lm_abort_voice(NULL);
+    LM_MPI(MPI_Win_free(&voice));
     LM_MPI(MPI_Comm_free(&links));
     LM_MPI(MPI_Comm_free(&replicas));
     LM_MPI(MPI_Comm_free(&files));

@@ -13,7 +13,8 @@
 /* Start MPI with threads; collective. Before that, unless the user's environment says
  * otherwise, make waiting ranks yield their core, as Open MPI needs when ranks outnumber cores,
  * and let messages of up to 128 KiB within a node leave before their receiver asks for them.
- * From now on lm_abort ends all ranks and names this one. */
+ * From now on lm_abort ends all ranks and names this one; when several ranks of a node fail
+ * at once, one of them is heard. */
 void lm_comm_start(void);
 
 /* End MPI; collective. */

@@ -4,6 +4,7 @@
 #include "memory.h"
 #include "mpi_check.h"
 
+#include <errno.h>
 #include <stdatomic.h>
 #include <string.h>
 
@@ -228,12 +229,34 @@ OTHER(Comm_split_type, (MPI_Comm c, int type, int key, MPI_Info i, MPI_Comm *par
       (c, type, key, i, part))
 OTHER(Comm_dup, (MPI_Comm c, MPI_Comm *copy), (c, copy))
 OTHER(Comm_split, (MPI_Comm c, int color, int key, MPI_Comm *part), (c, color, key, part))
-OTHER(File_write_at,
-      (MPI_File f, MPI_Offset o, const void *b, int n, MPI_Datatype t, MPI_Status *s),
-      (f, o, b, n, t, s))
-OTHER(File_write_at_all,
-      (MPI_File f, MPI_Offset o, const void *b, int n, MPI_Datatype t, MPI_Status *s),
-      (f, o, b, n, t, s))
+/* Writes to files are looked at too: Open MPI reports success when the disk is full. */
+static void (*short_write)(int number);
+
+void lm_traffic_on_short_write(void (*hook)(int number)) {
+    short_write = hook;
+}
+
+static int check_write(int result, const MPI_Status *status, int n, MPI_Datatype type) {
+    int number = errno, size = 0;
+    MPI_Count bytes = 0;
+    if (!short_write || status == MPI_STATUS_IGNORE)
+        return result;
+    PMPI_Type_size(type, &size);
+    PMPI_Get_elements_x(status, MPI_BYTE, &bytes);
+    if (result != MPI_SUCCESS || bytes < (MPI_Count)n * size)
+        short_write(number);
+    return result;
+}
+
+#define WRITE(NAME)                                                                            \
+    int MPI_##NAME(MPI_File file, MPI_Offset offset, const void *data, int n,                  \
+                   MPI_Datatype type, MPI_Status *status) {                                    \
+        count_elsewhere();                                                                     \
+        errno = 0;                                                                             \
+        return check_write(PMPI_##NAME(file, offset, data, n, type, status), status, n, type); \
+    }
+WRITE(File_write_at)
+WRITE(File_write_at_all)
 OTHER(File_read_at, (MPI_File f, MPI_Offset o, void *b, int n, MPI_Datatype t, MPI_Status *s),
       (f, o, b, n, t, s))
 OTHER(File_read_at_all,

@@ -32,6 +32,10 @@ int64_t lm_traffic_bytes(enum lm_phase phase, int to);
 /* Communicating calls other than point-to-point messages inside any window. */
 int64_t lm_traffic_elsewhere(void);
 
+/* Call `hook` with errno when MPI writes less to a file than it was asked to, whether it says
+ * so or not. NULL: nobody. */
+void lm_traffic_on_short_write(void (*hook)(int number));
+
 /* Forget all counts. */
 void lm_traffic_reset(void);
 

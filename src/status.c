@@ -7,6 +7,8 @@
 
 static void (*abort_hook)(int code);
 static const char *abort_who;
+static bool (*abort_voice)(void);
+static char abort_note[600];
 
 /* A message is one line, whatever a file had in its values. */
 static void make_printable(struct lm_status *status) {
@@ -43,14 +45,23 @@ void lm_abort_hook(void (*hook)(int code), const char *who) {
     abort_who = who;
 }
 
+void lm_abort_voice(bool (*may_speak)(void)) {
+    abort_voice = may_speak;
+}
+
+void lm_abort_note(const char *note) {
+    snprintf(abort_note, sizeof abort_note, "%s%s", note ? "; " : "", note ? note : "");
+}
+
 _Noreturn void lm_abort(enum lm_code code, const char *format, ...) {
     char message[1024];
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(message, sizeof message, format, arguments);
     va_end(arguments);
-    fprintf(stderr, "lamina: %s%s%s\n", abort_who ? abort_who : "", abort_who ? ": " : "",
-            message);
+    if (!abort_voice || abort_voice())
+        fprintf(stderr, "lamina: %s%s%s%s\n", abort_who ? abort_who : "", abort_who ? ": " : "",
+                message, abort_note);
     fflush(NULL);
     if (abort_hook)
         abort_hook(code);

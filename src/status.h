@@ -57,6 +57,14 @@ _Noreturn void lm_abort(enum lm_code code, const char *format, ...)
  * `who` is printed before each message ("rank 3"), may be NULL, not owned. */
 void lm_abort_hook(void (*hook)(int code), const char *who);
 
+/* Asked before a message of lm_abort is printed: whether this process may speak, so that of
+ * many that fail together one is heard. NULL: always. */
+void lm_abort_voice(bool (*may_speak)(void));
+
+/* What lm_abort adds to its message after a semicolon, for what the user should know however
+ * the job ends; copied. NULL: nothing. */
+void lm_abort_note(const char *note);
+
 /* Always on: a condition that only a bug in Lamina can break. */
 #define LM_ASSERT(condition)                                                                   \
     ((condition) ? (void)0                                                                     \

@@ -23,7 +23,7 @@ SYSTEM = {"mpi.h": {"mpi", "io/store.c"}, "hdf5.h": {"io/store.c"}, "hdf5_hl.h":
 TOP = {"CMakeLists.txt", "README.md", "LICENSE", "src", "mpi", "io", "experiments", "analysis",
        "tests"}
 LONGEST_FUNCTION = 60
-LONGEST_FILE = {"tests": 650, "io/store.c": 900}
+LONGEST_FILE = {"tests": 650, "io/store.c": 1100}
 
 
 def tracked(root):

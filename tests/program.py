@@ -20,6 +20,8 @@ FIGURES = SOURCE / "experiments/rosenbaum2022"
 MNIST = pathlib.Path(os.environ.get("LAMINA_MNIST", SOURCE / ".data/mnist"))
 
 needs_mnist = pytest.mark.skipif(not MNIST.is_dir(), reason="no MNIST: experiments/get-data mnist")
+FAULT = os.environ.get("LAMINA_FAULT", str(SOURCE / "build/tests/libfault.so"))
+needs_fault = pytest.mark.skipif(SANITIZED, reason="sanitizers want to be loaded first")
 one_rank_only = pytest.mark.skipif(SANITIZED, reason="sanitizers run on one rank")
 slow = pytest.mark.skipif(SANITIZED, reason="too slow with sanitizers")
 
@@ -108,10 +110,13 @@ def command_line(arguments, ranks, binary=FLOAT):
 
 
 def start(*arguments, ranks=None, environment=None):
-    """Start lamina and return its Popen; what it says is kept."""
-    return subprocess.Popen(command_line(arguments, ranks), stdout=subprocess.PIPE,
-                            stderr=subprocess.PIPE, text=True,
-                            env={**ENVIRONMENT, **(environment or {})})
+    """Start lamina, its ranks in some environment, and return its Popen; what it says is kept."""
+    command, environment = command_line(arguments, ranks), environment or {}
+    if command[0] == "mpirun":
+        command[3:3] = [word for name, value in environment.items() for word in ("-x", f"{name}={value}")]
+        environment = {}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                            env={**ENVIRONMENT, **environment})
 
 
 def children(pid):

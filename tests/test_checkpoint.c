@@ -229,7 +229,7 @@ START_TEST(refuses_other_files) {
     CHECK_OK(lm_store_set_text(store, "/", "format", "lamina checkpoint", &status));
     CHECK_OK(lm_store_set_integer(store, "/", "format_version", 99, &status));
     CHECK_OK(lm_store_commit(store, &status));
-    check_read_fails(path, &state, "of version 99: 'lamina checkpoint' of version 1");
+    check_read_fails(path, &state, "of version 99: 'lamina checkpoint' of version 2");
     state_clear(&state);
 }
 END_TEST
@@ -304,10 +304,10 @@ START_TEST(finds_and_prunes) {
             touch(ours[i]);
         touch("run.checkpoint-2000000.h5.partial");
         check_newest(out, 1000000);
-        CHECK_OK(lm_checkpoint_prune(out, 0, &status));
-        CHECK_OK(lm_checkpoint_prune(out, 9, &status));
+        CHECK_OK(lm_checkpoint_prune(out, INT64_MAX, 0, &status));
+        CHECK_OK(lm_checkpoint_prune(out, INT64_MAX, 9, &status));
         ck_assert(is_there(ours[0]) && is_there(ours[3]));
-        CHECK_OK(lm_checkpoint_prune(out, 2, &status));
+        CHECK_OK(lm_checkpoint_prune(out, INT64_MAX, 2, &status));
         ck_assert(!is_there(ours[0]) && is_there(ours[1]) && is_there(ours[2]));
         ck_assert(!is_there(ours[3]) && is_there("run.checkpoint-2000000.h5.partial"));
         CHECK_OK(lm_checkpoint_remove_all(out, &status));
@@ -358,7 +358,7 @@ START_TEST(reads_another_number_type) {
     struct lm_store *store = lm_store_create(path, &peers, &status);
     ck_assert(store != NULL);
     CHECK_OK(lm_store_set_text(store, "/", "format", "lamina checkpoint", &status));
-    CHECK_OK(lm_store_set_integer(store, "/", "format_version", 1, &status));
+    CHECK_OK(lm_store_set_integer(store, "/", "format_version", 2, &status));
     CHECK_OK(lm_store_set_integer(store, "/", "steps_done", 2, &status));
     CHECK_OK(lm_store_set_integer(store, "/", "n_layers", 1, &status));
     struct lm_field field = {
@@ -378,11 +378,138 @@ START_TEST(reads_another_number_type) {
 }
 END_TEST
 
+/* One byte after the other is changed: what is read then is what was written, or the damage
+ * is found. */
+START_TEST(no_changed_byte_goes_unnoticed) {
+    struct lm_peers alone = {NULL, 0, 1};
+    const char *path = together_path("a.h5");
+    if (together_peers().rank != 0)
+        return;
+    write_checkpoint(path, &alone, 5);
+    FILE *file = fopen(path, "r+b");
+    struct stat info;
+    ck_assert(file && stat(path, &info) == 0);
+    long named = 0;
+    for (long place = 0; place < info.st_size; place += 7) {
+        fseek(file, place, SEEK_SET);
+        int byte = fgetc(file);
+        fseek(file, place, SEEK_SET);
+        fputc(byte ^ 16, file);
+        fflush(file);
+        if (lm_checkpoint_verify(path, &status))
+            check_checkpoint(path, 0, 1, 5);
+        else
+            named += strstr(status.message, "CRC-32") != NULL;
+        fseek(file, place, SEEK_SET);
+        fputc(byte, file);
+        fflush(file);
+    }
+    fclose(file);
+    ck_assert(named > 10);
+    CHECK_OK(lm_checkpoint_verify(path, &status));
+}
+END_TEST
+
+static char warned[2000];
+
+static void warn(const char *message) {
+    strncat(warned, message, sizeof warned - strlen(warned) - 1);
+}
+
+/* Change one number of a dataset in place. */
+static void damage(const char *path, const char *dataset) {
+    struct lm_store *store = lm_store_open(path, &status);
+    size_t extent;
+    ck_assert(store && lm_store_extent(store, dataset, 1, &extent, &status));
+    real value;
+    struct lm_slab slab = {dataset, LM_FIELD_REAL, {extent - 1}, {1}};
+    CHECK_OK(lm_store_read(store, &slab, &value, &status));
+    lm_store_close(store);
+    FILE *file = fopen(path, "r+b");
+    unsigned char bytes[1 << 17];
+    size_t size = fread(bytes, 1, sizeof bytes, file);
+    bool found = false;
+    for (size_t i = 0; !found && i + sizeof value <= size; i++)
+        if (memcmp(bytes + i, &value, sizeof value) == 0) {
+            fseek(file, (long)i, SEEK_SET);
+            fputc(bytes[i] ^ 1, file);
+            found = true;
+        }
+    fclose(file);
+    ck_assert(found);
+}
+
+START_TEST(takes_the_newest_that_is_sound) {
+    struct lm_peers alone = {NULL, 0, 1};
+    const char *out = together_path("run.h5");
+    int64_t step;
+    if (together_peers().rank != 0)
+        return;
+    ck_assert(!lm_checkpoint_newest_sound(out, &step, warn, &status) && status.code == LM_OK);
+    char *paths[3];
+    for (int i = 0; i < 3; i++)
+        write_checkpoint(paths[i] = lm_checkpoint_path(out, i + 1), &alone, i + 1);
+    damage(paths[2], "/layers/out/second");
+    ck_assert(truncate(paths[1], 3000) == 0);
+    char *found = lm_checkpoint_newest_sound(out, &step, warn, &status);
+    ck_assert(found && step == 1);
+    ck_assert_str_eq(found, paths[0]);
+    ck_assert_msg(
+        strstr(warned, "checkpoint-000003.h5: /layers/out/second is damaged: its CRC-32"), "%s",
+        warned);
+    ck_assert(strstr(warned, "checkpoint-000002.h5 is damaged or truncated") != NULL);
+    damage(paths[0], "/layers/V1/parameters");
+    ck_assert(!lm_checkpoint_newest_sound(out, &step, warn, &status));
+    ck_assert(status.code == LM_DATA && strstr(status.message, "/layers/out/second"));
+    lm_free(found);
+    for (int i = 0; i < 3; i++)
+        lm_free(paths[i]);
+}
+END_TEST
+
+/* Traffic goes on where the same layers are on the same ranks; else it starts anew. */
+START_TEST(carries_the_traffic) {
+    struct lm_peers peers = together_peers();
+    const char *path = together_path("a.h5");
+    int64_t rows[LM_MATRICES][8];
+    struct state state;
+    state_init(&state, peers.rank, peers.size);
+    state_fill(&state, 4);
+    struct lm_checkpoint_traffic traffic = {"V1:0", peers.rank, peers.size, 2, {NULL}};
+    for (int m = 0; m < LM_MATRICES; m++) {
+        traffic.row[m] = rows[m];
+        for (int to = 0; to < peers.size; to++)
+            rows[m][to] = 100 * m + 10 * peers.rank + to;
+    }
+    state.checkpoint.traffic = &traffic;
+    CHECK_OK(lm_checkpoint_write(path, &peers, &state.checkpoint, &status));
+    traffic.placement = "V1:1";
+    memset(rows, 0, sizeof rows);
+    CHECK_OK(lm_checkpoint_read(path, &state.checkpoint, &status));
+    ck_assert(traffic.first_step == 4 && rows[1][0] == 0);
+    traffic.placement = "V1:0";
+    CHECK_OK(lm_checkpoint_read(path, &state.checkpoint, &status));
+    ck_assert(traffic.first_step == 2);
+    for (int m = 0; m < LM_MATRICES; m++)
+        for (int to = 0; to < peers.size; to++)
+            ck_assert(rows[m][to] == 100 * m + 10 * peers.rank + to);
+    state_clear(&state);
+}
+END_TEST
+
 int main(void) {
-    const TTest *const tests[] = {reads_on_any_ranks,      reads_before_and_after_training,
-                                  carries_its_settings,    refuses_what_does_not_fit,
-                                  refuses_other_files,     says_where_it_cannot_write,
-                                  names_files_after_steps, finds_and_prunes,
-                                  survives_a_kill,         reads_another_number_type};
+    const TTest *const tests[] = {reads_on_any_ranks,
+                                  reads_before_and_after_training,
+                                  carries_its_settings,
+                                  refuses_what_does_not_fit,
+                                  refuses_other_files,
+                                  says_where_it_cannot_write,
+                                  names_files_after_steps,
+                                  finds_and_prunes,
+                                  survives_a_kill,
+                                  reads_another_number_type,
+                                  no_changed_byte_goes_unnoticed,
+                                  takes_the_newest_that_is_sound,
+                                  carries_the_traffic};
     return together_run(tests, sizeof tests / sizeof *tests);
 }

@@ -1,11 +1,15 @@
 """Runs that are stopped: by signals here, which all ranks heed together and leave with a checkpoint."""
 import os
+import pathlib
 import re
 import signal
+import subprocess
 import time
 
+import h5py
 import pytest
-from program import checkpoint, children, one_rank_only, run, same_bits, start, write_settings
+from program import (ENVIRONMENT, FAULT, FLOAT, SOURCE, arrays, checkpoint, children,
+                     needs_fault, one_rank_only, run, same_bits, start, write_settings)
 
 SETTINGS = ["--set", "training.epochs=40", "--set", "checkpoint.every=8", "--set",
             "checkpoint.keep=2", "--set", "record.errors.every=50", "--threads", "1", "--quiet"]
@@ -105,3 +109,205 @@ def test_a_signal_without_periodic_checkpoints_leaves_one(tmp_path):
     assert process.returncode == 75, errors
     step = int(re.search(r"stopped by SIGUSR1 when (\d+) steps were done", errors)[1])
     assert step == 0 or checkpoint(out, step).exists()
+
+
+FEW = ["--set", "training.steps=6", "--set", "checkpoint.every=2", "--set", "checkpoint.keep=2",
+       "--set", "record.errors.every=4", "--threads", "1", "--quiet"]
+
+
+def fault(rank, kind, number, text):
+    """The environment of tests/fault.c."""
+    return {"FAULT": f"{rank}:{kind}:{number}:{text}", "LD_PRELOAD": FAULT}
+
+
+def run_with(environment, *arguments, ranks=None, seconds=20):
+    """Run with a fault; returns (exit code, lines of ours, all of standard error). Ends within
+    seconds, which is what is tested and no measurement."""
+    process = start(*arguments, ranks=ranks, environment=environment)
+    try:
+        errors = process.communicate(timeout=seconds)[1]
+    except subprocess.TimeoutExpired:
+        for pid in [*children(process.pid), process.pid]:
+            os.kill(pid, signal.SIGKILL)
+        raise
+    return process.returncode, re.findall(r"^lamina: (?!warning)(.*)$", errors, re.M), errors
+
+
+def changes(tmp_path, settings):
+    """How often a whole run changes one of its files."""
+    out = tmp_path / "counted.h5"
+    errors = run_with(fault(0, "count", 0, "/counted."), "train", settings, "-o", out, *FEW)[2]
+    return int(re.search(r"fault: (\d+) changes", errors)[1])
+
+
+@needs_fault
+def test_killed_before_any_change_of_a_file_all_can_be_read_and_resumed(tmp_path):
+    settings = write_settings(tmp_path)
+    n = changes(tmp_path, settings)
+    out = tmp_path / "run.h5"
+    moments = [*range(1, n, n // 12), *range(n - 12, n + 1, 3)]
+    for moment in moments:
+        for old in tmp_path.glob("run.*"):
+            old.unlink()
+        code = run_with(fault(0, "kill", moment, "/run."), "train", settings, "-o", out, *FEW)[0]
+        assert code == -signal.SIGKILL, moment
+        found = [p for p in tmp_path.glob("run.*") if p.suffix in (".h5", ".partial") and
+                 not p.name.endswith(".h5.partial") or p.name == "run.h5.partial"]
+        for path in found:
+            arrays(path)
+        if moment in moments[::4]:
+            run("train", settings, "-o", out, "--resume", *FEW)
+            assert same_bits(tmp_path / "counted.h5", out) == []
+
+
+def half_run(tmp_path):
+    """The checkpoints after 2 and 4 of 6 steps of a run on three ranks."""
+    settings = write_settings(tmp_path)
+    out = tmp_path / "run.h5"
+    run("train", settings, "-o", out, *FEW, "--set", "checkpoint.keep=3", ranks=3)
+    for name in (out, checkpoint(out, 6)):
+        name.unlink()
+    return settings, out, checkpoint(out, 4)
+
+
+@needs_fault
+@one_rank_only
+@pytest.mark.parametrize("rank, call", [(0, 1), (0, 90), (1, 1), (2, 8)])
+def test_a_full_disk_ends_all_with_the_checkpoint_that_is_left(tmp_path, rank, call):
+    settings, out, left = half_run(tmp_path)
+    before = left.read_bytes()
+    code, lines, errors = run_with(fault(rank, "enospc", call, tmp_path / "run.checkpoint-000006"),
+                                   "train", settings, "-o", out, "--resume", *FEW, ranks=3)
+    assert code == 74, errors
+    assert len(lines) == 1 and str(left) in lines[0] and "No space left" in lines[0], errors
+    assert left.read_bytes() == before and not checkpoint(out, 6).exists() and not out.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts a small disk")
+@one_rank_only
+def test_a_small_disk(tmp_path):
+    """A disk of 300 KB: full after some checkpoints, and the last one is whole."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "none", disk]).returncode:
+        pytest.skip("no leave to mount")
+    try:
+        out = disk / "run.h5"
+        code, lines, errors = run_with({}, "train", write_settings(tmp_path), "-o", out, *FEW, "--set",
+                                       "checkpoint.keep=0", "--set", "training.steps=10", ranks=3)
+        assert code == 74 and len(lines) == 1, errors
+        left = sorted(disk.glob("run.checkpoint-*.h5"))[-1]
+        assert str(left) in lines[0] and "No space left" in lines[0]
+        arrays(left)
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+@one_rank_only
+@pytest.mark.parametrize("victim", [0, 2])
+def test_a_rank_that_is_killed_ends_all(tmp_path, victim):
+    settings = write_settings(tmp_path)
+    process = start("train", settings, "-o", tmp_path / "run.h5", *SETTINGS, "--set",
+                    "training.epochs=4000", ranks=3)
+    wait_for(process, tmp_path, "run.checkpoint-*.h5")
+    ranks = ranks_of(process)
+    os.kill(ranks[victim], signal.SIGKILL)
+    errors = process.communicate(timeout=20)[1]
+    assert process.returncode == 128 + signal.SIGKILL
+    assert re.search(r"rank \d+ .* exited on signal 9", errors), errors
+    assert not any(pathlib.Path(f"/proc/{rank}/exe").exists() for rank in ranks)
+
+
+@needs_fault
+@one_rank_only
+@pytest.mark.parametrize("rank, name", [(0, "train-images"), (2, "train-labels")])
+def test_a_file_that_one_rank_cannot_read_ends_all(tmp_path, rank, name):
+    settings = write_settings(tmp_path)
+    code, lines, errors = run_with(fault(rank, "eio", 1, name), "train", settings, "-o",
+                                   tmp_path / "run.h5", *FEW, ranks=3)
+    assert code == 66 and len(lines) == 1, errors
+    assert f"rank {rank}" in lines[0] and name in lines[0] and "Input/output error" in lines[0]
+
+
+@one_rank_only
+def test_a_rank_without_memory_ends_all(tmp_path):
+    """All but one rank may take what they want."""
+    settings = write_settings(tmp_path)
+    out = tmp_path / "run.h5"
+    arguments = [FLOAT, "train", settings, "-o", out, *FEW, "--set", "network.layers[2].map[0].linear.units=200000"]
+    limited = ["bash", "-c", 'ulimit -v 800000 && exec "$@"', "bash", *arguments]
+    done = subprocess.run(["mpirun", "-n", "1", *arguments, ":", "-n", "1", *limited], env=ENVIRONMENT,
+                          capture_output=True, text=True, timeout=60)
+    lines = re.findall(r"^lamina: (.*)$", done.stderr, re.M)
+    assert done.returncode == 71, done.stderr
+    assert len(lines) == 1 and lines[0].startswith("rank 1: out of memory"), done.stderr
+
+
+@one_rank_only
+def test_ranks_that_diverge_together_are_heard_once(tmp_path):
+    settings = write_settings(tmp_path)
+    code, lines, errors = run_with({}, "train", settings, "-o", tmp_path / "run.h5", *FEW, "--set",
+                                   "inference.step=1000", "--set", "inference.steps=400", ranks=3)
+    assert code == 3 and len(lines) == 1, errors
+    assert "not finite" in lines[0] and lines[0].endswith("no checkpoint was written")
+
+
+def flip(path, dataset):
+    """Change one bit of the last number of a dataset."""
+    with h5py.File(path) as file:
+        data = file[dataset]
+        place = data.id.get_offset() + data.id.get_storage_size() - 1
+    content = bytearray(path.read_bytes())
+    content[place] ^= 4
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("ranks", [None, 3])
+def test_a_damaged_checkpoint_is_told_and_the_one_before_is_taken(tmp_path, ranks):
+    settings, out, newest = half_run(tmp_path)
+    whole = tmp_path / "whole.h5"
+    run("train", settings, "-o", whole, *FEW)
+    flip(newest, "layers/V2/first_moment")
+    done = run("train", settings, "-o", out, "--resume", *FEW, ranks=ranks)
+    assert f"warning: {newest}: /layers/V2/first_moment is damaged: its CRC-32" in done.stderr
+    assert same_bits(whole, out, ["traffic"]) == []
+    for path in tmp_path.glob("run.checkpoint-*.h5"):
+        flip(path, "training/loss")
+    out.unlink()
+    done = run("train", settings, "-o", out, "--resume", *FEW, ranks=ranks, expect=65)
+    assert f"{checkpoint(out, 6)}: /training/loss is damaged" in done.stderr and not out.exists()
+
+
+@one_rank_only
+def test_a_resumed_run_counts_the_traffic_of_all(tmp_path):
+    settings, out, _ = half_run(tmp_path)
+    whole = tmp_path / "whole.h5"
+    run("train", settings, "-o", whole, *FEW, ranks=3)
+    run("train", settings, "-o", out, "--resume", *FEW, ranks=3)
+    assert same_bits(whole, out) == []
+    out.unlink()
+    checkpoint(out, 6).unlink()
+    run("train", settings, "-o", out, "--resume", *FEW, ranks=2)
+    with h5py.File(out) as file:
+        assert file["traffic"].attrs["first_step"] == 4 and file["traffic/messages"].shape == (2, 2)
+
+
+def test_two_runs_do_not_write_one_output(tmp_path):
+    settings = write_settings(tmp_path)
+    out = tmp_path / "run.h5"
+    first = start("train", settings, "-o", out, *SETTINGS, "--set", "training.epochs=4000", ranks=2)
+    wait_for(first, tmp_path, "run.h5.partial")
+    for option in ("--force", "--resume"):
+        done = run("train", settings, "-o", out, *SETTINGS, option, ranks=2, expect=73)
+        assert "another run writes" in done.stderr and "process" in done.stderr
+    first.send_signal(signal.SIGUSR1)
+    assert first.wait(60) == 75
+    assert not (tmp_path / "run.h5.lock").exists()
+    run("train", settings, "-o", out, *FEW, "--force", ranks=2)
+
+
+@one_rank_only
+def test_a_few_random_kills():
+    done = subprocess.run([SOURCE / "tests/soak", "3", "--binary", FLOAT], env=ENVIRONMENT,
+                          capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0 and "all with the same bits" in done.stdout, done.stdout + done.stderr

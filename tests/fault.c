@@ -1,0 +1,125 @@
+/* Fault: a library that is loaded before the C library (LD_PRELOAD) and makes one process of a
+ * job meet a fault, at a moment that can be chosen exactly.
+ *
+ * FAULT=RANK:KIND:N:TEXT names the rank (0 without mpirun), and the Nth call, from 1, that
+ * concerns a file with TEXT in its path:
+ *     kill    before a call that changes the file (its content, length or name), SIGKILL
+ *     enospc  this call that writes to the file and all later ones fail: no space left
+ *     eio     opening the file fails
+ *     count   nothing; the number of changes is printed in the end */
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+static char kind[16], text[200];
+static long number;
+static atomic_long calls;
+
+__attribute__((constructor)) static void read_fault(void) {
+    const char *fault = getenv("FAULT"), *rank = getenv("OMPI_COMM_WORLD_RANK");
+    long chosen;
+    if (!fault || sscanf(fault, "%ld:%15[a-z]:%ld:%199s", &chosen, kind, &number, text) != 4 ||
+        chosen != (rank ? atol(rank) : 0))
+        *kind = '\0';
+}
+
+__attribute__((destructor)) static void tell(void) {
+    if (strcmp(kind, "count") == 0 && calls > 0)
+        fprintf(stderr, "fault: %ld changes\n", (long)calls);
+}
+
+static int concerns(const char *path) {
+    return *kind && path && strstr(path, text) != NULL;
+}
+
+/* Whether a change of a file fails, with errno set. */
+static int changes(const char *path, int writes) {
+    if (!concerns(path) || strcmp(kind, "eio") == 0)
+        return 0;
+    int full = strcmp(kind, "enospc") == 0;
+    if (full && !writes)
+        return 0;
+    long call = atomic_fetch_add(&calls, 1) + 1;
+    if (strcmp(kind, "kill") == 0 && call == number)
+        raise(SIGKILL);
+    errno = ENOSPC;
+    return full && call >= number;
+}
+
+static int changes_open(int file, int writes) {
+    char link[40], path[1000];
+    if (!*kind)
+        return 0;
+    snprintf(link, sizeof link, "/proc/self/fd/%d", file);
+    ssize_t n = readlink(link, path, sizeof path - 1);
+    path[n > 0 ? n : 0] = '\0';
+    return changes(path, writes);
+}
+
+/* The C library's function of the same name and type. */
+#define NEXT(NAME)                                                                             \
+    static __typeof__(NAME) *next;                                                             \
+    if (!next)                                                                                 \
+    *(void **)&next = dlsym(RTLD_NEXT, #NAME)
+
+#define CHANGE(TYPE, NAME, PARAMETERS, ARGUMENTS, WRITES)                                      \
+    TYPE NAME PARAMETERS {                                                                     \
+        NEXT(NAME);                                                                            \
+        return changes_open(file, WRITES) ? -1 : next ARGUMENTS;                               \
+    }
+CHANGE(ssize_t, write, (int file, const void *b, size_t n), (file, b, n), 1)
+CHANGE(ssize_t, pwrite, (int file, const void *b, size_t n, off_t o), (file, b, n, o), 1)
+CHANGE(ssize_t, pwrite64, (int file, const void *b, size_t n, off64_t o), (file, b, n, o), 1)
+CHANGE(ssize_t, writev, (int file, const struct iovec *v, int n), (file, v, n), 1)
+CHANGE(ssize_t, pwritev, (int file, const struct iovec *v, int n, off_t o), (file, v, n, o), 1)
+CHANGE(ssize_t, pwritev64, (int file, const struct iovec *v, int n, off64_t o), (file, v, n, o),
+       1)
+CHANGE(int, fallocate, (int file, int mode, off_t o, off_t n), (file, mode, o, n), 1)
+CHANGE(int, fallocate64, (int file, int mode, off64_t o, off64_t n), (file, mode, o, n), 1)
+CHANGE(int, ftruncate, (int file, off_t n), (file, n), 0)
+CHANGE(int, ftruncate64, (int file, off64_t n), (file, n), 0)
+CHANGE(int, fsync, (int file), (file), 0)
+
+int rename(const char *from, const char *to) {
+    NEXT(rename);
+    return changes(from, 0) ? -1 : next(from, to);
+}
+
+int unlink(const char *path) {
+    NEXT(unlink);
+    return changes(path, 0) ? -1 : next(path);
+}
+
+static int fails_to_open(const char *path) {
+    errno = EIO;
+    return concerns(path) && strcmp(kind, "eio") == 0 &&
+           atomic_fetch_add(&calls, 1) + 1 >= number;
+}
+
+#define OPEN(NAME)                                                                             \
+    int NAME(const char *path, int flags, ...) {                                               \
+        NEXT(NAME);                                                                            \
+        va_list arguments;                                                                     \
+        va_start(arguments, flags);                                                            \
+        int mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(arguments, int) : 0;                 \
+        va_end(arguments);                                                                     \
+        return fails_to_open(path) ? -1 : next(path, flags, mode);                             \
+    }
+OPEN(open)
+OPEN(open64)
+
+#define FOPEN(NAME)                                                                            \
+    FILE *NAME(const char *path, const char *mode) {                                           \
+        NEXT(NAME);                                                                            \
+        return fails_to_open(path) ? NULL : next(path, mode);                                  \
+    }
+FOPEN(fopen)
+FOPEN(fopen64)
