@@ -234,7 +234,7 @@ def test_a_rank_without_memory_ends_all(tmp_path):
     """All but one rank may take what they want."""
     settings = write_settings(tmp_path)
     out = tmp_path / "run.h5"
-    arguments = [FLOAT, "train", settings, "-o", out, *FEW, "--set", "network.layers[2].map[0].linear.units=200000"]
+    arguments = [FLOAT, "train", settings, "-o", out, *FEW, "--set", "network.layers[2].map[0].linear.units=2000000"]
     limited = ["bash", "-c", 'ulimit -v 800000 && exec "$@"', "bash", *arguments]
     done = subprocess.run(["mpirun", "-n", "1", *arguments, ":", "-n", "1", *limited], env=ENVIRONMENT,
                           capture_output=True, text=True, timeout=60)
