@@ -10,7 +10,7 @@
 enum { REPEATS = 11 };
 
 /* *file stays NULL when none is wanted. */
-static bool open_file(const struct lm_session *session, struct lm_bench_file **file,
+static bool open_file(struct lm_session *session, struct lm_bench_file **file,
                       struct lm_status *status) {
     if (!session->options->output)
         return true;
