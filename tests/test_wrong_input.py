@@ -155,7 +155,7 @@ def test_resume_from_what_is_no_checkpoint(tmp_path, ranks):
 def half_run(tmp_path):
     """A run stopped after 4 steps: its checkpoint is left. Returns the checkpoint."""
     settings = write_settings(tmp_path)
-    run("train", settings, "-o", tmp_path / "run.h5", "--quiet")
+    run("train", settings, "-o", tmp_path / "run.h5", "--quiet", "--set", "checkpoint.keep=0")
     (tmp_path / "run.h5").unlink()
     for path in tmp_path.glob("run.checkpoint-*"):
         if "000004" not in path.name:
