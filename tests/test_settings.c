@@ -78,7 +78,7 @@ START_TEST(defaults) {
     ck_assert(!s->record.gradients && s->record.test_every == 0);
     ck_assert_str_eq(s->record.errors.split, "test");
     ck_assert(s->record.errors.inputs == 0 && s->record.errors.every == 100);
-    ck_assert(s->checkpoint.every == 0 && s->checkpoint.keep == 0);
+    ck_assert(s->checkpoint.every == 0 && s->checkpoint.keep == 3);
     ck_assert_str_eq(s->gradients.train, "backprop");
     ck_assert(s->gradients.n_step == 1 && s->gradients.step[0] == 0.1);
     ck_assert(s->gradients.steps == 100 && !s->gradients.updates);
@@ -146,7 +146,7 @@ START_TEST(file_over_defaults) {
     ck_assert_int_eq(s->training.batch, 300);
     ck_assert(s->record.gradients && s->record.errors.inputs == 7);
     ck_assert_int_eq(s->record.errors.every, 100);
-    ck_assert_int_eq(s->checkpoint.keep, 0);
+    ck_assert_int_eq(s->checkpoint.keep, 3);
     ck_assert_int_eq(s->gradients.n_step, 3);
     ck_assert(s->gradients.step[2] == 2);
     lm_settings_destroy(file);
