@@ -85,7 +85,7 @@ def test_a_signal_ends_all_ranks_with_a_checkpoint(tmp_path, whole, act, ranks, 
     assert checkpoint(out, step).exists() and not out.exists()
     run("train", settings, "-o", out, "--resume", *SETTINGS, ranks=resume_ranks)
     assert same_bits(whole, out, without=["traffic"]) == []
-    assert same_bits(checkpoint(whole, STEPS), checkpoint(out, STEPS)) == []
+    assert same_bits(checkpoint(whole, STEPS), checkpoint(out, STEPS), ["traffic"]) == []
 
 
 @one_rank_only
