@@ -1,0 +1,48 @@
+"""The table of benchmarks: what it takes from the files of lamina bench, and its settings."""
+import importlib.util
+
+import pytest
+from program import SOURCE, run
+
+FOLDER = SOURCE / "experiments/benchmarks"
+
+
+@pytest.fixture(scope="module")
+def table():
+    spec = importlib.util.spec_from_file_location("table", FOLDER / "table.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def row(name, **medians):
+    return {"name": name, "step_size": 0.1, "inference_steps": 20,
+            **{column: {"median": value} for column, value in medians.items()}}
+
+
+def test_ratios_are_taken_round_by_round(table):
+    slow = [{"strict": row("strict", milliseconds=x)} for x in (10, 40, 9)]
+    fast = [{"strict": row("strict", milliseconds=x)} for x in (5, 10, 6)]
+    assert table.speedup(slow, fast) == 2
+
+
+def test_lines_of_rules(table):
+    rows = {"strict": row("strict", torch2pc_ratio=55.04, fraction=0.614),
+            "backprop": row("backprop", torch_ratio=17.2, fraction=0.5)}
+    assert list(table.peer_lines(rows, "net")) == [
+        ("net", "strict, η 0.1, n 20", "55.0 × Torch2PC"),
+        ("net", "strict, η 0.1, n 20", "0.61 of the floor's speed"),
+        ("net", "backprop", "17.2 × PyTorch"), ("net", "backprop", "0.50 of the floor's speed")]
+
+
+def test_lines_of_operators(table):
+    rows = {name: row(name, gemm_ratio=1.5) for name in
+            ("V1.1 conv2d forward", "V2.1 conv2d forward", "V2.1 conv2d difference", "IT.1 linear forward")}
+    assert [line[1:] for line in table.operator_lines(rows)] == [
+        ("V2.1 conv2d forward", "1.50 × im2col + sgemm")]
+
+
+@pytest.mark.parametrize("layers", [8, 64])
+def test_settings(layers):
+    done = run("describe", FOLDER / f"mlp{layers}.yaml", "--ranks", "8")
+    assert f"{layers + 1} layers" in done.stdout
