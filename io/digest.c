@@ -62,7 +62,8 @@ static int by_place(const void *a, const void *b) {
 
 bool lm_digest_combine(const struct lm_digest *digest, int set, struct lm_digest_part *parts,
                        size_t n, uint32_t *crc) {
-    qsort(parts, n, sizeof *parts, by_place);
+    if (n > 0)
+        qsort(parts, n, sizeof *parts, by_place);
     uint64_t all = 1, reached = 0;
     for (int d = 0; d < digest->sets[set].rank; d++)
         all *= digest->sets[set].extent[d];
