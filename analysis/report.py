@@ -132,7 +132,7 @@ def save(name, figure, folder, gallery):
     os.makedirs(os.path.join(folder, "figures"), exist_ok=True)
     for suffix in ("png", "pdf"):
         style.save(figure, os.path.join(folder, "figures", f"{name}.{suffix}"))
-        figure.set_layout_engine("none")  # keep the layout, which takes most of the time
+        figure.set_layout_engine(None)  # keep the layout; with an engine saving draws twice
     if gallery:
         os.makedirs(gallery, exist_ok=True)
         style.save(figure, os.path.join(gallery, f"{name}.png"), style.GALLERY_DPI)
