@@ -237,34 +237,30 @@ def test_reproduce_says_what_is_wrong(tmp_path):
 
 @needs_mnist
 @slow
-def test_reproduce_keeps_what_is_finished(tmp_path):
-    done = reproduce(tmp_path)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert f"The report is {tmp_path}/report.html" in done.stdout
-    runs = sorted((tmp_path / "runs").glob("*.h5"))
+def test_reproduce_stops_at_a_run_that_fails_and_keeps_what_is_finished(tmp_path):
+    program, out = tmp_path / "lamina", tmp_path / "out"
+    program.write_text(f"""#!/bin/sh
+case $1,$* in gradients,*fig4-rounding-value*) exit 74 ;; esac
+exec {FLOAT} "$@"
+""")
+    program.chmod(0o755)
+    done = reproduce(out, program=str(program))
+    assert done.returncode == 74 and "exit code 74 of:" in done.stderr
+    assert "report" not in done.stdout
+    runs = sorted((out / "runs").glob("*.h5"))
     before = {path: path.stat().st_mtime_ns for path in runs}
-    (tmp_path / "runs" / "fig1-value-0.h5").unlink()
-    (tmp_path / "runs" / "time-strict.h5").rename(
-        tmp_path / "runs" / "time-strict.checkpoint-000002.h5")
-    with h5py.File(tmp_path / "runs" / "fig5-value-0.h5", "r+") as file:
+    (out / "runs" / "fig1-value-0.h5").unlink()
+    (out / "runs" / "time-strict.h5").rename(out / "runs" / "time-strict.checkpoint-000002.h5")
+    with h5py.File(out / "runs" / "fig5-value-0.h5", "r+") as file:
         file.attrs["settings"] = str(file.attrs["settings"]).replace("rate: 0.002", "rate: 0.003")
-    done = reproduce(tmp_path)
+    done = reproduce(out)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert f"The report is {out}/report.html" in done.stdout
     assert "fig1-value-0: continuing" in done.stdout
     assert "time-strict: running" in done.stdout
     assert "fig5-value-0: other settings" in done.stdout
     assert "fig1-deviation-0: there already" in done.stdout
+    assert "fig4-rounding-value: running" in done.stdout
     changed = [path.name for path, time in before.items() if path.stat().st_mtime_ns != time]
     assert changed == ["fig1-value-0.h5", "fig5-value-0.checkpoint-000002.h5", "fig5-value-0.h5",
                        "time-strict.h5"]
-
-
-@needs_mnist
-@slow
-def test_reproduce_stops_at_a_run_that_fails(tmp_path):
-    program = tmp_path / "lamina"
-    program.write_text(f'#!/bin/sh\n[ "$1" = describe ] && exec {FLOAT} "$@"\nexit 74\n')
-    program.chmod(0o755)
-    done = reproduce(tmp_path / "out", program=str(program))
-    assert done.returncode == 74 and "exit code 74 of:" in done.stderr
-    assert "report" not in done.stdout
