@@ -1,10 +1,14 @@
 """Run files of every layout, read by analysis/lamina.py and drawn by analysis/figure.py."""
+import contextlib
+import io
 import os
 import struct
 import subprocess
 import sys
+import warnings
 
 import h5py
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -20,6 +24,20 @@ def run_figure(*arguments):
     """Run figure.py as a user does."""
     command = [sys.executable, "-B", os.path.join(ANALYSIS, "figure.py"), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def call_figure(*arguments):
+    """The same in this process, for mistakes: to start Python and Matplotlib takes a second."""
+    out, errors, code = io.StringIO(), io.StringIO(), 0
+    with (contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors),
+          warnings.catch_warnings(record=True) as warned):
+        try:
+            figure.main([str(argument) for argument in arguments])
+        except SystemExit as end:
+            code = end.code
+    plt.close("all")
+    said = errors.getvalue() + "".join(f"{warning}\n" for warning in warned)
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), said)
 
 
 def png_size(path):
@@ -149,7 +167,7 @@ def test_published_curves_are_thin_lines_behind(tmp_path):
     np.testing.assert_array_equal(thin[0].get_ydata(), old["relative_error"][0])
     assert all(line.get_zorder() < 2 for line in thin)
     np.testing.assert_array_equal(loss.lines[0].get_ydata(), old["loss"]["PC_train"])
-    done = run_figure(run["path"], "-o", tmp_path / "run.png", "--published", "fig7")
+    done = call_figure(run["path"], "-o", tmp_path / "run.png", "--published", "fig7")
     assert_one_line(done, 64, "fig7")
 
 
@@ -232,27 +250,27 @@ def test_xarray(tmp_path):
 def test_missing_file(tmp_path):
     done = run_figure(tmp_path / "absent.h5", "-o", tmp_path / "run.png")
     assert_one_line(done, 66, "absent.h5", "No such file")
-    assert_one_line(run_figure(tmp_path, "-o", tmp_path / "run.png"), 66, "directory")
+    assert_one_line(call_figure(tmp_path, "-o", tmp_path / "run.png"), 66, "directory")
 
 
 def test_file_that_is_not_hdf5(tmp_path):
     path = tmp_path / "notes.h5"
     path.write_text("not HDF5")
-    assert_one_line(run_figure(path, "-o", tmp_path / "run.png"), 65, "notes.h5", "HDF5")
+    assert_one_line(call_figure(path, "-o", tmp_path / "run.png"), 65, "notes.h5", "HDF5")
 
 
 def test_truncated_file(tmp_path):
     path = write_training(tmp_path / "run.h5")
     os.truncate(path, os.path.getsize(path) // 2)
-    assert_one_line(run_figure(path, "-o", tmp_path / "run.png"), 65, "run.h5", "damaged")
+    assert_one_line(call_figure(path, "-o", tmp_path / "run.png"), 65, "run.h5", "damaged")
 
 
 def test_other_hdf5_files(tmp_path):
     path = tmp_path / "other.h5"
     h5py.File(path, "w").close()
-    assert_one_line(run_figure(path, "-o", tmp_path / "run.png"), 65, "settings")
+    assert_one_line(call_figure(path, "-o", tmp_path / "run.png"), 65, "settings")
     begin(path).close()
-    assert_one_line(run_figure(path, "-o", tmp_path / "run.png"), 65, "/training")
+    assert_one_line(call_figure(path, "-o", tmp_path / "run.png"), 65, "/training")
 
 
 def test_wrong_shape(tmp_path):
@@ -260,7 +278,7 @@ def test_wrong_shape(tmp_path):
     with h5py.File(path, "r+") as file:
         del file["training/angle"]
         file["training/angle"] = np.zeros((3, 80))
-    done = run_figure(path, "-o", tmp_path / "run.png")
+    done = call_figure(path, "-o", tmp_path / "run.png")
     assert_one_line(done, 65, "/training/angle", "(3, 80)", "(4, 80)")
 
 
@@ -268,29 +286,29 @@ def test_broken_settings(tmp_path):
     path = write_training(tmp_path / "run.h5")
     with h5py.File(path, "r+") as file:
         file.attrs["settings"] = "network: {loss"
-    assert_one_line(run_figure(path, "-o", tmp_path / "run.png"), 65, "YAML")
+    assert_one_line(call_figure(path, "-o", tmp_path / "run.png"), 65, "YAML")
 
 
 def test_files_that_do_not_go_together(tmp_path):
     training = write_training(tmp_path / "training.h5")
     gradients = write_gradients(tmp_path / "gradients.h5")
     output = tmp_path / "run.png"
-    assert_one_line(run_figure(training, gradients, "-o", output), 65, "gradients.h5")
-    assert_one_line(run_figure(gradients, training, "-o", output), 65, "training.h5")
+    assert_one_line(call_figure(training, gradients, "-o", output), 65, "gradients.h5")
+    assert_one_line(call_figure(gradients, training, "-o", output), 65, "training.h5")
     assert not output.exists()
 
 
 def test_command_line(tmp_path):
     run = write_training(tmp_path / "run.h5")
-    assert_one_line(run_figure(run), 64, "--output")
-    assert_one_line(run_figure(run, "-o", "run.doc"), 64, ".png or .pdf")
+    assert_one_line(call_figure(run), 64, "--output")
+    assert_one_line(call_figure(run, "-o", "run.doc"), 64, ".png or .pdf")
 
 
 def test_output_that_cannot_be_written_keeps_what_was_there(tmp_path):
     run = write_training(tmp_path / "run.h5")
-    assert_one_line(run_figure(run, "-o", tmp_path / "absent" / "run.png"), 73, "absent")
+    assert_one_line(call_figure(run, "-o", tmp_path / "absent" / "run.png"), 73, "absent")
     output = tmp_path / "run.png"
     output.write_text("an older figure")
     (tmp_path / "run.png.partial").mkdir()
-    assert_one_line(run_figure(run, "-o", output), 73)
+    assert_one_line(call_figure(run, "-o", output), 73)
     assert output.read_text() == "an older figure"
