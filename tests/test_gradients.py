@@ -83,8 +83,8 @@ def test_float_deviations_agree_with_double(tmp_path, trained):
     if trained:
         run("train", FIGURES / "fig1.yaml", "-o", tmp_path / "run.h5", *data,
             "--set", f"training.steps={trained}", "--set", f"checkpoint.every={trained}",
-            "--set", "record.gradients=false", "--set", "record.test_every=0",
-            "--set", "record.errors.inputs=0", timeout=600)
+            "--set", "inference.rule=backprop", "--set", "record.gradients=false",
+            "--set", "record.test_every=0", "--set", "record.errors.inputs=0", timeout=600)
         source = ["--from", tmp_path / f"run.checkpoint-{trained:06d}.h5"]
     else:
         run("train", FIGURES / "fig1.yaml", "-o", tmp_path / "run.h5", *data,
