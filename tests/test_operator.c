@@ -44,6 +44,11 @@ static const struct test_case cases[] = {
     {"conv2d", {"5", "5", "1", "2"}, {IMAGE(13, 6, 5)}},
     {"conv2d", {"2", "1x3"}, {IMAGE(1, 1, 70)}},
     {"conv2d", {"12", "1"}, {IMAGE(170, 2, 2)}},
+    {"conv2d", {"2", "10x10", "1", "1"}, {IMAGE(1, 10, 9)}}, /* taps in several blocks */
+    {"conv2d", {"1", "1x99"}, {IMAGE(1, 1, 100)}},
+    {"conv2d", {"19", "1", "1", "0"}, {IMAGE(97, 9, 2)}}, /* copied inputs, some rows at once */
+    {"conv2d", {"19", "2", "2", "1"}, {IMAGE(2, 3, 4)}},
+    {"conv2d", {"19", "1"}, {IMAGE(96, 1, 17)}}, /* at width 32 too many to copy */
     {"maxpool2d", {"2"}, {IMAGE(5, 6, 6)}},
     {"maxpool2d", {"2x3", "1x2"}, {IMAGE(1, 5, 8)}},
     {"maxpool2d", {"3", "2"}, {IMAGE(2, 7, 8)}},

@@ -1,16 +1,15 @@
 /* conv2d: every output channel is a bias plus a sum of kernels laid over the input channels,
  * as PyTorch's (a correlation: kernels are not mirrored).
  *
- * Forward, difference and pull_input are one computation, `correlate`, with other weights:
- * the pull back of stride s is s x s correlations with every s-th tap of mirrored kernels.
- * Sums are kept in registers: a tile is up to TILE channels x WIDE vectors of inputs. */
+ * Forward, difference and pull_input are one computation, the correlation, with other weights:
+ * the pull back of stride s is s x s correlations with every s-th tap of mirrored kernels. */
 #include "../memory.h"
+#include "correlate.h"
 #include "vector.h"
 
 enum { CHANNELS, KERNEL, STRIDE, PADDING };
 
 enum {
-    BLOCK = 160, /* taps of one output summed in one go: their inputs stay in the L1 cache */
     GROUP = 36,  /* taps whose weight gradients are summed in one go */
     PATCH = 512, /* numbers of one channel that they are summed over in one go */
 };
@@ -23,168 +22,15 @@ static ptrdiff_t most(ptrdiff_t a, ptrdiff_t b) {
     return a > b ? a : b;
 }
 
-/* One axis of a correlation: for i < count the output at first + i * apart is the sum over
- * taps t of weight t times the input at i * step + t - padding, if there is one. */
-struct axis {
-    ptrdiff_t in, out; /* extents */
-    ptrdiff_t first, apart, count;
-    ptrdiff_t step, padding;
-    ptrdiff_t taps, weight_step;
-};
-
-/* Weights, inputs and outputs of all channels, and how they are laid over each other. */
-struct correlation {
-    struct axis rows, columns;
-    ptrdiff_t in_channels, out_channels, width;
-    const real *weight;              /* of the first tap */
-    ptrdiff_t weight_in, weight_out; /* steps from channel to channel */
-    const real *bias;                /* NULL: zero */
-    const real *in;
-    real *out;
-};
-
-/* Taps [from, to) meet an input; from >= to if none does. */
-struct range {
-    ptrdiff_t from, to;
-};
-
-static struct range taps_at(const struct axis *axis, ptrdiff_t i) {
-    ptrdiff_t start = i * axis->step - axis->padding;
-    return (struct range){most(0, -start), least(axis->taps, axis->in - start)};
-}
-
-/* A loop over taps, and its steps. */
-struct loop {
-    ptrdiff_t n, x, weight;
-};
-
-/* A stretch of outputs of some channels, and what it sums up. */
-struct strip {
-    struct loop loop[3];    /* over taps: input channels, kernel rows, columns */
-    const real *x, *weight; /* of the first tap */
-    const real *bias;       /* NULL: go on from what y holds */
-    real *y;
-};
-
-/* A tile's sums over `columns` neighbouring taps; a constant number where it is known. */
-INLINE void sum_columns(int channels, int vectors, ptrdiff_t columns, struct loop loop,
-                        ptrdiff_t weight_out, const real *x, const real *w,
-                        vec sum[TILE][WIDE]) {
-    for (ptrdiff_t j = 0; j < columns; j++)
-        for (int o = 0; o < channels; o++)
-            for (int v = 0; v < vectors; v++)
-                sum[o][v] +=
-                    w[j * loop.weight + o * weight_out] * load(x + j * loop.x + v * LANES);
-}
-
-/* `columns` is the number of taps of the innermost loop, or 0 when it is not known. */
-INLINE void sum_tile(int channels, int vectors, int columns, const struct correlation *k,
-                     const struct strip *s) {
-    ptrdiff_t y_channel = k->rows.out * k->columns.out * k->width, weight_out = k->weight_out;
-    struct loop outer = s->loop[0], middle = s->loop[1], inner = s->loop[2];
-    vec sum[TILE][WIDE];
-    for (int o = 0; o < channels; o++)
-        for (int v = 0; v < vectors; v++)
-            sum[o][v] =
-                s->bias ? s->bias[o] - (vec){0} : load(s->y + o * y_channel + v * LANES);
-    for (ptrdiff_t c = 0; c < outer.n; c++)
-        for (ptrdiff_t i = 0; i < middle.n; i++)
-            sum_columns(channels, vectors, columns ? columns : inner.n, inner, weight_out,
-                        s->x + c * outer.x + i * middle.x,
-                        s->weight + c * outer.weight + i * middle.weight, sum);
-    for (int o = 0; o < channels; o++)
-        for (int v = 0; v < vectors; v++)
-            store(s->y + o * y_channel + v * LANES, sum[o][v]);
-}
-
-INLINE void sum_tiles(int channels, int vectors, const struct correlation *k, struct strip *s,
-                      ptrdiff_t *length) {
-    for (; *length >= vectors * LANES; *length -= vectors * LANES) {
-        if (s->loop[2].n == 3)
-            sum_tile(channels, vectors, 3, k, s);
-        else if (s->loop[2].n == 2)
-            sum_tile(channels, vectors, 2, k, s);
-        else
-            sum_tile(channels, vectors, 0, k, s);
-        s->x += vectors * LANES;
-        s->y += vectors * LANES;
-    }
-}
-
-INLINE void sum_strip(int channels, const struct correlation *k, struct strip s,
-                      ptrdiff_t length) {
-    sum_tiles(channels, WIDE, k, &s, &length);
-    sum_tiles(channels, NARROW, k, &s, &length);
-}
-
-static void sum_channels(int channels, const struct correlation *k, const struct strip *s,
-                         ptrdiff_t length) {
-    WITH_CHANNELS(channels, sum_strip, k, *s, length)
-}
-
-/* Row i of the outputs of a tile. Neighbouring columns that meet the same taps are one strip
- * where inputs and outputs are contiguous. */
-static void correlate_row(int channels, const struct correlation *k, struct strip s,
-                          ptrdiff_t i) {
-    const struct axis *rows = &k->rows, *columns = &k->columns;
-    const struct loop channel_taps = s.loop[0];
-    struct range tall = taps_at(rows, i);
-    const real *x = s.x + (i * rows->step - rows->padding + tall.from) * columns->in * k->width;
-    const real *weight = s.weight + tall.from * rows->weight_step;
-    real *y = s.y + (rows->first + i * rows->apart) * columns->out * k->width;
-    s.loop[1] = (struct loop){tall.to - tall.from, columns->in * k->width, rows->weight_step};
-    for (ptrdiff_t j = 0, end; j < columns->count; j = end) {
-        struct range wide = taps_at(columns, j), next = wide;
-        for (end = j + 1; columns->step == 1 && columns->apart == 1 && end < columns->count;
-             end++) {
-            next = taps_at(columns, end);
-            if (next.from != wide.from || next.to != wide.to)
-                break;
-        }
-        s.loop[0] = channel_taps;
-        s.loop[2] = (struct loop){wide.to - wide.from, k->width, columns->weight_step};
-        if (s.loop[2].n == 1) { /* the innermost loop should be a long one */
-            s.loop[0] = s.loop[2];
-            s.loop[2] = channel_taps;
-        }
-        s.x = x + (j * columns->step - columns->padding + wide.from) * k->width;
-        s.weight = weight + wide.from * columns->weight_step;
-        s.y = y + (columns->first + j * columns->apart) * k->width;
-        sum_channels(channels, k, &s, (end - j) * k->width);
-    }
-}
-
-static void correlate(const struct correlation *k) {
-    static const real zero[TILE];
-    ptrdiff_t x_channel = k->rows.in * k->columns.in * k->width;
-    ptrdiff_t y_channel = k->rows.out * k->columns.out * k->width;
-    ptrdiff_t tiles = (k->out_channels + TILE - 1) / TILE;
-    ptrdiff_t block = most(1, BLOCK / (k->rows.taps * k->columns.taps + 1));
-    for (ptrdiff_t i = 0; i < k->rows.count; i++)
-        for (ptrdiff_t c = 0; c < k->in_channels; c += block)
-            for (ptrdiff_t tile = 0; tile < tiles; tile++) {
-                ptrdiff_t o = tile * k->out_channels / tiles;
-                ptrdiff_t end = (tile + 1) * k->out_channels / tiles;
-                struct strip s = {
-                    .loop[0] = {least(block, k->in_channels - c), x_channel, k->weight_in},
-                    .x = k->in + c * x_channel,
-                    .weight = k->weight + c * k->weight_in + o * k->weight_out,
-                    .y = k->out + o * y_channel};
-                if (c == 0)
-                    s.bias = k->bias ? k->bias + o : zero;
-                correlate_row((int)(end - o), k, s, i);
-            }
-}
-
 /* Taps on inputs, not on padding, of all places along axis 0 (rows) or 1 (columns). */
 static double count_taps(const struct lm_operator *op, int axis) {
-    const struct axis a = {.in = (ptrdiff_t)op->in[0].extent[axis + 1],
-                           .step = (ptrdiff_t)op->option[STRIDE][axis],
-                           .padding = (ptrdiff_t)op->option[PADDING][axis],
-                           .taps = (ptrdiff_t)op->option[KERNEL][axis]};
+    const struct lm_axis a = {.in = (ptrdiff_t)op->in[0].extent[axis + 1],
+                              .step = (ptrdiff_t)op->option[STRIDE][axis],
+                              .padding = (ptrdiff_t)op->option[PADDING][axis],
+                              .taps = (ptrdiff_t)op->option[KERNEL][axis]};
     ptrdiff_t sum = 0;
     for (ptrdiff_t i = 0; i < (ptrdiff_t)op->out.extent[axis + 1]; i++)
-        sum += most(0, taps_at(&a, i).to - taps_at(&a, i).from);
+        sum += most(0, lm_taps_at(&a, i).to - lm_taps_at(&a, i).from);
     return (double)sum;
 }
 
@@ -204,33 +50,33 @@ static bool infer(struct lm_operator *op, struct lm_status *status) {
 
 /* Axis 0 (rows) or 1 (columns) as forward sees it. A band that starts at a later row meets
  * inputs so much farther down: its padding is less, or less than none. */
-static struct axis forward_axis(const struct lm_operator *op, int axis) {
+static struct lm_axis forward_axis(const struct lm_operator *op, int axis) {
     ptrdiff_t skipped = axis ? 0 : (ptrdiff_t)(op->row * op->option[STRIDE][0]);
-    return (struct axis){.in = (ptrdiff_t)op->in[0].extent[axis + 1],
-                         .out = (ptrdiff_t)op->out.extent[axis + 1],
-                         .apart = 1,
-                         .count = (ptrdiff_t)op->out.extent[axis + 1],
-                         .step = (ptrdiff_t)op->option[STRIDE][axis],
-                         .padding = (ptrdiff_t)op->option[PADDING][axis] - skipped,
-                         .taps = (ptrdiff_t)op->option[KERNEL][axis],
-                         .weight_step = axis ? 1 : (ptrdiff_t)op->option[KERNEL][1]};
+    return (struct lm_axis){.in = (ptrdiff_t)op->in[0].extent[axis + 1],
+                            .out = (ptrdiff_t)op->out.extent[axis + 1],
+                            .apart = 1,
+                            .count = (ptrdiff_t)op->out.extent[axis + 1],
+                            .step = (ptrdiff_t)op->option[STRIDE][axis],
+                            .padding = (ptrdiff_t)op->option[PADDING][axis] - skipped,
+                            .taps = (ptrdiff_t)op->option[KERNEL][axis],
+                            .weight_step = axis ? 1 : (ptrdiff_t)op->option[KERNEL][1]};
 }
 
 static void apply(const struct lm_operator *op, const real *weight, const real *bias,
                   const real *x, size_t width, real *y) {
-    struct correlation k = {.rows = forward_axis(op, 0),
-                            .columns = forward_axis(op, 1),
-                            .in_channels = (ptrdiff_t)op->in[0].extent[0],
-                            .out_channels = (ptrdiff_t)op->out.extent[0],
-                            .width = (ptrdiff_t)width,
-                            .weight = weight + op->channel * op->fan_in,
-                            .weight_in =
-                                (ptrdiff_t)(op->option[KERNEL][0] * op->option[KERNEL][1]),
-                            .weight_out = (ptrdiff_t)op->fan_in,
-                            .bias = bias ? bias + op->channel : NULL,
-                            .in = x,
-                            .out = y};
-    correlate(&k);
+    struct lm_correlation k = {.rows = forward_axis(op, 0),
+                               .columns = forward_axis(op, 1),
+                               .in_channels = (ptrdiff_t)op->in[0].extent[0],
+                               .out_channels = (ptrdiff_t)op->out.extent[0],
+                               .width = (ptrdiff_t)width,
+                               .weight = weight + op->channel * op->fan_in,
+                               .weight_in =
+                                   (ptrdiff_t)(op->option[KERNEL][0] * op->option[KERNEL][1]),
+                               .weight_out = (ptrdiff_t)op->fan_in,
+                               .bias = bias ? bias + op->channel : NULL,
+                               .in = x,
+                               .out = y};
+    lm_correlate(&k);
 }
 
 static void forward(const struct lm_operator *op, const real *parameters, const real *const x[],
@@ -248,19 +94,19 @@ static void difference(const struct lm_operator *op, const real *parameters,
 
 /* An axis as the pull back to the inputs first, first + stride, ... sees it. They meet the taps
  * `last`, last - stride, ... of the kernel; `last` is set. */
-static struct axis backward_axis(const struct axis *a, ptrdiff_t first, ptrdiff_t *last) {
+static struct lm_axis backward_axis(const struct lm_axis *a, ptrdiff_t first, ptrdiff_t *last) {
     ptrdiff_t phase = (first + a->padding) % a->step;
     ptrdiff_t taps = (most(0, a->taps - phase) + a->step - 1) / a->step;
     *last = phase + (taps - 1) * a->step;
-    return (struct axis){.in = a->out,
-                         .out = a->in,
-                         .first = first,
-                         .apart = a->step,
-                         .count = (a->in - first + a->step - 1) / a->step,
-                         .step = 1,
-                         .padding = taps - 1 - (first + a->padding) / a->step,
-                         .taps = taps,
-                         .weight_step = -a->step * a->weight_step};
+    return (struct lm_axis){.in = a->out,
+                            .out = a->in,
+                            .first = first,
+                            .apart = a->step,
+                            .count = (a->in - first + a->step - 1) / a->step,
+                            .step = 1,
+                            .padding = taps - 1 - (first + a->padding) / a->step,
+                            .taps = taps,
+                            .weight_step = -a->step * a->weight_step};
 }
 
 static void pull_input(const struct lm_operator *op, const real *parameters, const real *tape,
@@ -268,27 +114,27 @@ static void pull_input(const struct lm_operator *op, const real *parameters, con
     (void)tape;
     if (!ex[0])
         return;
-    struct axis rows = forward_axis(op, 0), columns = forward_axis(op, 1);
-    struct correlation k = {.in_channels = (ptrdiff_t)op->out.extent[0],
-                            .out_channels = (ptrdiff_t)op->in[0].extent[0],
-                            .width = (ptrdiff_t)width,
-                            .weight_in = (ptrdiff_t)op->fan_in,
-                            .weight_out = rows.taps * columns.taps,
-                            .in = ey,
-                            .out = ex[0]};
+    struct lm_axis rows = forward_axis(op, 0), columns = forward_axis(op, 1);
+    struct lm_correlation k = {.in_channels = (ptrdiff_t)op->out.extent[0],
+                               .out_channels = (ptrdiff_t)op->in[0].extent[0],
+                               .width = (ptrdiff_t)width,
+                               .weight_in = (ptrdiff_t)op->fan_in,
+                               .weight_out = rows.taps * columns.taps,
+                               .in = ey,
+                               .out = ex[0]};
     for (ptrdiff_t i = 0; i < least(rows.step, rows.in); i++)
         for (ptrdiff_t j = 0; j < least(columns.step, columns.in); j++) {
             ptrdiff_t last_row, last_column;
             k.rows = backward_axis(&rows, i, &last_row);
             k.columns = backward_axis(&columns, j, &last_column);
             k.weight = parameters + last_row * rows.weight_step + last_column;
-            correlate(&k);
+            lm_correlate(&k);
         }
 }
 
 /* The weights of up to TILE output channels, whose errors start at e. */
 struct tile {
-    struct axis rows, columns;
+    struct lm_axis rows, columns;
     ptrdiff_t width, x_channel, e_channel;
     ptrdiff_t x_next, weight_next; /* from one of a tap's `ins` to the next */
     int outs;
@@ -299,7 +145,7 @@ struct tile {
  * one channel: the outputs where they meet an input, that input's place in x for output (0, 0),
  * and the first weight's in the kernels of one output channel. */
 struct tap {
-    struct range rows, columns;
+    struct lm_range rows, columns;
     ptrdiff_t x, weight;
     int ins;
 };
@@ -325,12 +171,16 @@ INLINE void product_tile(int outs, int ins, const struct tile *t, const struct t
         const real *e = t->e + (i * t->columns.out + at->columns.from) * t->width;
         const real *x = t->x + at->x + i * x_row + at->columns.from * x_column;
         for (ptrdiff_t j = 0; j < columns; j++, e += length, x += x_column)
-            for (ptrdiff_t b = 0; b < length; b += LANES)
+            for (ptrdiff_t b = 0; b < length; b += LANES) {
+                vec input[WIDE];
+                for (int c = 0; c < ins; c++)
+                    input[c] = keep(load(x + b + c * t->x_next));
                 for (int o = 0; o < outs; o++) {
                     vec error = keep(load(e + b + o * t->e_channel));
                     for (int c = 0; c < ins; c++)
-                        sum[o][c] += error * load(x + b + c * t->x_next);
+                        sum[o][c] += error * input[c];
                 }
+            }
     }
     for (int o = 0; o < outs; o++)
         for (int c = 0; c < ins; c++)
@@ -358,15 +208,11 @@ static void product(const struct tile *t, const struct tap *at, sums total) {
 }
 
 /* The outputs whose tap t meets an input. */
-static struct range places_of(const struct axis *a, ptrdiff_t t) {
+static struct lm_range places_of(const struct lm_axis *a, ptrdiff_t t) {
     ptrdiff_t start = t - a->padding; /* input of output 0 */
     ptrdiff_t from = (most(0, -start) + a->step - 1) / a->step;
     ptrdiff_t to = (most(0, a->in - start) + a->step - 1) / a->step;
-    return (struct range){from, least(to, a->count)};
-}
-
-static struct range overlap(struct range a, ptrdiff_t from, ptrdiff_t to) {
-    return (struct range){most(a.from, from), least(a.to, to)};
+    return (struct lm_range){from, least(to, a->count)};
 }
 
 /* total of every tap. Taps take turns within a patch of outputs that stays in the L1 cache. */
@@ -377,8 +223,8 @@ static void product_taps(const struct tile *t, int n, const struct tap taps[], s
         for (ptrdiff_t j = 0; j < t->columns.out; j += wide)
             for (int k = 0; k < n; k++) {
                 struct tap at = taps[k];
-                at.rows = overlap(at.rows, i, i + tall);
-                at.columns = overlap(at.columns, j, j + wide);
+                at.rows = lm_overlap(at.rows, (struct lm_range){i, i + tall});
+                at.columns = lm_overlap(at.columns, (struct lm_range){j, j + wide});
                 if (at.rows.from < at.rows.to && at.columns.from < at.columns.to)
                     product(t, &at, total[k]);
             }

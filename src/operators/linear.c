@@ -50,10 +50,14 @@ INLINE void product_tile(int outs, int vectors, const struct product *p, ptrdiff
         for (int v = 0; v < vectors; v++)
             sum[k][v] = p->adds ? load(y + k * p->width + v * LANES)
                                 : (p->bias ? p->bias[o + k] : 0) - (vec){0};
-    for (ptrdiff_t i = 0; i < p->ins; i++, x += p->width, w += p->in_step)
+    for (ptrdiff_t i = 0; i < p->ins; i++, x += p->width, w += p->in_step) {
+        vec input[WIDE];
+        for (int v = 0; v < vectors; v++)
+            input[v] = keep(load(x + v * LANES));
         for (int k = 0; k < outs; k++)
             for (int v = 0; v < vectors; v++)
-                sum[k][v] += w[k * p->out_step] * load(x + v * LANES);
+                sum[k][v] += w[k * p->out_step] * input[v];
+    }
     for (int k = 0; k < outs; k++)
         for (int v = 0; v < vectors; v++)
             store(y + k * p->width + v * LANES, sum[k][v]);

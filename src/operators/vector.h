@@ -1,8 +1,8 @@
 /* Vectors of inputs, and tiles of them that are summed in registers.
  *
  * A tile is up to TILE channels x WIDE vectors. Functions that work on tiles are INLINE and
- * called with constant sizes, so that the compiler keeps their arrays in registers: 12 of 16
- * with AVX, 24 of 32 with AVX-512. */
+ * called with constant sizes, so that the compiler keeps their arrays in registers: 12, which
+ * are enough for two multiplications and additions to begin in each cycle. */
 #ifndef LAMINA_VECTOR_H
 #define LAMINA_VECTOR_H
 
@@ -11,17 +11,18 @@
 #include <string.h>
 
 #if defined __AVX512F__
-enum { VECTOR_BYTES = 64, WIDE = 4 };
+enum { VECTOR_BYTES = 64 };
 #elif defined __AVX__
-enum { VECTOR_BYTES = 32, WIDE = 2 };
+enum { VECTOR_BYTES = 32 };
 #else
-enum { VECTOR_BYTES = 16, WIDE = 2 };
+enum { VECTOR_BYTES = 16 };
 #endif
 
 typedef real vec __attribute__((vector_size(VECTOR_BYTES)));
 
 enum {
     TILE = 6,
+    WIDE = 2,
     LANES = VECTOR_BYTES / sizeof(real),
     NARROW = LM_LANE / LANES < WIDE ? LM_LANE / LANES : WIDE, /* every width is a multiple */
 };
