@@ -379,11 +379,11 @@ START_TEST(reads_another_number_type) {
 END_TEST
 
 /* One byte after the other is changed: what is read then is what was written, or the damage
- * is found. */
+ * is found. One rank does all of it, so with several there is nothing new to see. */
 START_TEST(no_changed_byte_goes_unnoticed) {
     struct lm_peers alone = {NULL, 0, 1};
     const char *path = together_path("a.h5");
-    if (together_peers().rank != 0)
+    if (together_peers().size != 1)
         return;
     write_checkpoint(path, &alone, 5);
     FILE *file = fopen(path, "r+b");
