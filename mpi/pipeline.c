@@ -24,10 +24,19 @@ static bool has_error(const struct lm_node *node, long step) {
     return step >= node->layer->plan->distance;
 }
 
+/* Whether errors and feedback are those of the step before. */
+static bool is_settled(const struct lm_pipeline *pipeline, const struct lm_node *node,
+                       long step) {
+    return pipeline->rule->settled &&
+           pipeline->rule->settled(pipeline->inference, node->layer->plan, step);
+}
+
 /* A hidden layer above the input has no feedback to give, so only its last error counts. */
-static bool needs_error(const struct lm_node *node, long step, long end) {
-    bool silent = node->layer->plan->clamped && !node->layer->is_output;
-    return has_error(node, step) && (!silent || step + 1 == end);
+static bool needs_error(const struct lm_pipeline *pipeline, const struct lm_node *node,
+                        long step) {
+    if (node->layer->plan->clamped && !node->layer->is_output)
+        return has_error(node, step) && step + 1 == pipeline->end;
+    return has_error(node, step) && !is_settled(pipeline, node, step);
 }
 
 /* Errors of a node, when the values of the step before have come. */
@@ -36,7 +45,7 @@ static bool make_errors(const struct lm_pipeline *pipeline, struct lm_node *node
     if (!lm_node_values_are_here(node, c))
         return false;
     double start = omp_get_wtime();
-    if (needs_error(node, step, pipeline->end))
+    if (needs_error(pipeline, node, step))
         pipeline->rule->errors(pipeline->inference, node->layer, c, pipeline->scratch);
     lm_layer_spent(node->layer, start);
     lm_node_send_feedback_begin(node, c);
@@ -51,7 +60,7 @@ static bool move_values(const struct lm_pipeline *pipeline, struct lm_node *node
     if (!lm_node_feedback_is_here(node, c))
         return false;
     double start = omp_get_wtime();
-    if (has_error(node, step + 1))
+    if (has_error(node, step + 1) && !is_settled(pipeline, node, step + 1))
         pipeline->rule->values(pipeline->inference, node->layer, c, pipeline->scratch);
     lm_layer_spent(node->layer, start);
     if (step + 1 < pipeline->end)

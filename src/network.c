@@ -146,14 +146,16 @@ static void connect(struct lm_network *network) {
         }
 }
 
-/* From the output down: one more than the nearest child. */
+/* From the output down: one more than the nearest and the farthest child. */
 static void measure_distances(struct lm_network *network) {
     for (int l = network->n_layers - 1; l >= 0; l--) {
         struct lm_plan *plan = &network->layers[l];
         for (int k = 0; k < plan->n_children; k++) {
-            int through = network->layers[plan->children[k]].distance + 1;
-            if (k == 0 || through < plan->distance)
-                plan->distance = through;
+            const struct lm_plan *child = &network->layers[plan->children[k]];
+            if (k == 0 || child->distance + 1 < plan->distance)
+                plan->distance = child->distance + 1;
+            if (child->farthest + 1 > plan->farthest)
+                plan->farthest = child->farthest + 1;
         }
     }
 }

@@ -32,7 +32,8 @@ struct lm_plan {
     int *children; /* indices of layers, one entry per edge, ascending */
     struct lm_map map;
     size_t units; /* of the layer's values */
-    int distance; /* edges of the shortest path to the output layer */
+    int distance; /* edges of the shortest path to the output layer, */
+    int farthest; /* and of the longest */
     bool clamped; /* all parents are the input: mu never changes */
     double flops; /* of one strict inference step, per input */
 };

@@ -31,6 +31,10 @@ struct lm_rule {
     bool sweeps;              /* one downward sweep instead of n steps */
     bool values_travel;       /* children need the values anew at every step */
 
+    /* Whether the layer's eps at a step > 0 is sure to be, bit by bit, that of the step before;
+     * NULL: never. Its errors need not be called then, nor its values in the step before. */
+    bool (*settled)(const struct lm_inference *inference, const struct lm_plan *plan,
+                    long step);
     /* The state at the start of inference: value[n] from hat v[n]. Also called for the copies
      * of values that come from another rank. */
     void (*begin)(size_t n, const real *forward, real *value);

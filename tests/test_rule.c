@@ -339,6 +339,36 @@ START_TEST(feedback_of_children_is_summed_in_order) {
 }
 END_TEST
 
+/* Errors that a rule calls settled do not change by a bit, though they are made anew. */
+START_TEST(settled_errors_stay) {
+    const double etas[] = {1, 0.3};
+    struct chain chain;
+    init_chain(&chain);
+    int settled = 0;
+    for (int i = 0; i < 2; i++)
+        for (const struct lm_rule *const *rule = lm_rules(); *rule; rule++) {
+            if (!(*rule)->settled)
+                continue;
+            struct lm_inference inference = {lm_loss_find("mse"), COUNT, (real)etas[i], false};
+            real before[LAYERS][WIDEST * WIDTH];
+            for (int step = 0; step < STEPS; step++) {
+                run(&chain, *rule, &inference, step + 1);
+                for (int l = 0; l < LAYERS; l++) {
+                    const real *error = chain.layers[l]->chunks[0].own_error;
+                    size_t size = units[l + 1] * WIDTH * sizeof *error;
+                    if (step > 0 && (*rule)->settled(&inference, chain.layers[l]->plan, step)) {
+                        ck_assert_mem_eq(error, before[l], size);
+                        settled++;
+                    }
+                    memcpy(before[l], error, size);
+                }
+            }
+        }
+    ck_assert_int_eq(settled, (STEPS - 1) + (STEPS - 2) + (STEPS - 3) + (STEPS - 1));
+    clear_chain(&chain);
+}
+END_TEST
+
 START_TEST(rows_are_found_by_name_and_state) {
     const char *const names[] = {"backprop", "strict", "fixed-prediction"};
     const char *const states[] = {"deviation", "value"};
@@ -357,5 +387,5 @@ END_TEST
 int main(void) {
     return RUN_TESTS("rule", every_row_follows_its_formulas, presynaptic_values_count,
                      learning_adds_and_padding_is_zero, feedback_of_children_is_summed_in_order,
-                     rows_are_found_by_name_and_state);
+                     settled_errors_stay, rows_are_found_by_name_and_state);
 }

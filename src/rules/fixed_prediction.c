@@ -29,6 +29,13 @@ static void values_deviation(const struct lm_inference *inference, struct lm_lay
         chunk->value[i] = keep * chunk->value[i] - eta * feedback[i];
 }
 
+/* The error of the output never changes. With eta = 1 a layer's is the feedback that came last:
+ * the same as ever once that over the longest path has come. (In `value`, rounding goes on.) */
+static bool settled_deviation(const struct lm_inference *inference, const struct lm_plan *plan,
+                              long step) {
+    return step > plan->farthest && (plan->n_children == 0 || inference->step == 1);
+}
+
 static void errors_value(const struct lm_inference *inference, struct lm_layer *layer, int c,
                          const struct lm_scratch *scratch) {
     struct lm_layer_chunk *chunk = &layer->chunks[c];
@@ -43,6 +50,7 @@ static void errors_value(const struct lm_inference *inference, struct lm_layer *
 
 const struct lm_rule lm_fixed_prediction_deviation = {.name = "fixed-prediction",
                                                       .state = "deviation",
+                                                      .settled = settled_deviation,
                                                       .begin = lm_rule_begin_deviation,
                                                       .errors = errors_deviation,
                                                       .values = values_deviation,
