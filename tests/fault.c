@@ -6,7 +6,9 @@
  *     kill    before a call that changes the file (its content, length or name), SIGKILL
  *     enospc  this call that writes to the file and all later ones fail: no space left
  *     eio     opening the file fails
- *     count   nothing; the number of changes is printed in the end */
+ *     count   nothing; the number of changes is printed in the end
+ * or, whatever TEXT is,
+ *     memory  the Nth block of lm_allocate is refused */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -102,6 +104,12 @@ static int fails_to_open(const char *path) {
     errno = EIO;
     return concerns(path) && strcmp(kind, "eio") == 0 &&
            atomic_fetch_add(&calls, 1) + 1 >= number;
+}
+
+void *aligned_alloc(size_t alignment, size_t bytes) {
+    NEXT(aligned_alloc);
+    int refused = strcmp(kind, "memory") == 0 && atomic_fetch_add(&calls, 1) + 1 == number;
+    return refused ? NULL : next(alignment, bytes);
 }
 
 #define OPEN(NAME)                                                                             \

@@ -243,6 +243,19 @@ def test_a_rank_without_memory_ends_all(tmp_path):
     assert len(lines) == 1 and lines[0].startswith("rank 1: out of memory"), done.stderr
 
 
+@needs_fault
+@one_rank_only
+@pytest.mark.parametrize("rank, block", [(0, 1), (1, 30), (2, 100), (0, 200), (1, 400), (2, 800)])
+def test_a_block_that_one_rank_does_not_get_ends_all(tmp_path, rank, block):
+    """From the settings to the last training steps."""
+    settings, out, left = half_run(tmp_path)
+    before = left.read_bytes()
+    code, lines, errors = run_with(fault(rank, "memory", block, "no file"), "train", settings, "-o", out, "--resume",
+                                   *FEW, ranks=3)
+    assert code == 71 and len(lines) == 1 and lines[0].startswith(f"rank {rank}: out of memory"), errors
+    assert left.read_bytes() == before and not out.exists()
+
+
 @one_rank_only
 def test_ranks_that_diverge_together_are_heard_once(tmp_path):
     settings = write_settings(tmp_path)
