@@ -24,24 +24,26 @@ static const struct {
     [LM_PHASE_RECORD] = {"record", true, false},
 };
 
-/* What this rank must have sent to rank `to` in one training step. */
-static int64_t expected(const struct lm_session *session, enum lm_phase phase, int to) {
+/* What this rank must have sent to rank `to` in the training steps from `first` on. */
+static int64_t expected(const struct lm_session *session, enum lm_phase phase, int to,
+                        long first) {
     int chunks = chunks_of_batch(session);
     const struct lm_cortex *cortex = session->cortex;
     const struct lm_settings *settings = session->settings;
+    long steps = session->steps - first, compared = 0;
+    for (long step = first; step < session->steps; step++)
+        compared += lm_session_compares(session, step);
     switch (phase) {
     case LM_PHASE_FORWARD:
-        return lm_cortex_forward_messages(cortex, to, chunks);
+        return steps * lm_cortex_forward_messages(cortex, to, chunks);
     case LM_PHASE_INFERENCE:
-        return lm_cortex_inference_messages(cortex, session->rule, settings->inference.steps,
-                                            to, chunks);
+        return steps * lm_cortex_inference_messages(cortex, session->rule,
+                                                    settings->inference.steps, to, chunks);
     case LM_PHASE_EXACT:
-        return settings->record.gradients
-                   ? lm_cortex_inference_messages(cortex, session->backprop, 1, to, chunks)
-                   : 0;
+        return compared *
+               lm_cortex_inference_messages(cortex, session->backprop, 1, to, chunks);
     case LM_PHASE_SUM:
-        return lm_cortex_sum_messages(cortex, to, chunks) *
-               (settings->record.gradients ? 2 : 1);
+        return (steps + compared) * lm_cortex_sum_messages(cortex, to, chunks);
     default:
         return 0;
     }
@@ -71,12 +73,12 @@ static bool check_neighbours(const struct lm_session *session, struct lm_status 
     return true;
 }
 
-static bool check_counts(const struct lm_session *session, long steps,
+static bool check_counts(const struct lm_session *session, long first,
                          struct lm_status *status) {
     for (int to = 0; to < lm_comm_size(); to++)
         for (int phase = 0; phase < LM_PHASES; phase++) {
             int64_t found = lm_traffic_messages((enum lm_phase)phase, to);
-            int64_t wanted = steps * expected(session, (enum lm_phase)phase, to);
+            int64_t wanted = expected(session, (enum lm_phase)phase, to, first);
             if (phases[phase].exact && found != wanted)
                 return lm_fail(status, LM_INTERNAL,
                                "traffic: %" PRId64 " %s messages went to rank %d: %" PRId64
@@ -86,9 +88,9 @@ static bool check_counts(const struct lm_session *session, long steps,
     return true;
 }
 
-bool lm_audit_check(const struct lm_session *session, long steps, struct lm_status *status) {
+bool lm_audit_check(const struct lm_session *session, long first, struct lm_status *status) {
     return lm_comm_agree(
-        check_counts(session, steps, status) && check_neighbours(session, status), status);
+        check_counts(session, first, status) && check_neighbours(session, status), status);
 }
 
 bool lm_audit_check_neighbours(const struct lm_session *session, struct lm_status *status) {

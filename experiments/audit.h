@@ -6,11 +6,11 @@
 #include "run_file.h"
 #include "session.h"
 
-/* Compare the messages of this rank in `steps` training steps with what they must be:
- * feedforward, inference and exact messages and sums over replicas to the letter; evaluation to
- * neighbours only, records to replicas of the same layers only; nothing elsewhere. LM_INTERNAL
- * with the first difference. Collective. */
-bool lm_audit_check(const struct lm_session *session, long steps, struct lm_status *status);
+/* Compare the messages of this rank in the training steps from `first` on with what they must
+ * be: feedforward, inference and exact messages and sums over replicas to the letter;
+ * evaluation to neighbours only, records to replicas of the same layers only; nothing
+ * elsewhere. LM_INTERNAL with the first difference. Collective. */
+bool lm_audit_check(const struct lm_session *session, long first, struct lm_status *status);
 
 /* One line for the user: messages per link and step, and that none went elsewhere. Returns
  * text[size]. */

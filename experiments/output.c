@@ -355,7 +355,7 @@ static bool write_costs(struct lm_output *output, struct lm_status *status) {
 bool lm_output_finish(struct lm_output *output, struct lm_status *status) {
     const struct lm_session *session = output->session;
     struct lm_run_traffic traffic = all_traffic(output);
-    bool good = lm_audit_check(session, session->steps - output->first, status) &&
+    bool good = lm_audit_check(session, output->first, status) &&
                 lm_run_file_write_traffic(output->file, &traffic, status) &&
                 write_costs(output, status);
     lm_audit_clear(&traffic);

@@ -322,6 +322,11 @@ void lm_session_forward(struct lm_session *session, enum lm_phase phase) {
     lm_traffic_close();
 }
 
+bool lm_session_compares(const struct lm_session *session, long step) {
+    const struct lm_settings *settings = session->settings;
+    return settings->record.gradients && (step + 1) % settings->record.gradients_every == 0;
+}
+
 void lm_session_exact(struct lm_session *session) {
     struct lm_inference inference = lm_session_inference(session, 1, session->batch);
     lm_traffic_open(LM_PHASE_EXACT);

@@ -64,6 +64,9 @@ void lm_session_forward(struct lm_session *session, enum lm_phase phase);
  * Replicas. */
 void lm_session_exact(struct lm_session *session);
 
+/* Whether training step `step` (from 0) compares its updates with the exact gradient. */
+bool lm_session_compares(const struct lm_session *session, long step);
+
 /* n steps of inference of a rule after a forward pass. Neighbour. */
 void lm_session_infer(struct lm_session *session, const struct lm_rule *rule,
                       const struct lm_inference *inference, long n, enum lm_phase phase);

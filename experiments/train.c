@@ -35,7 +35,7 @@ static void record_layers(struct training *training, long step) {
         const struct lm_layer *layer = lm_cortex_layer(session->cortex, i);
         record_value(training, LM_RECORD_ENERGY, layer->index, step,
                      lm_session_energy(session, layer));
-        if (!session->settings->record.gradients)
+        if (!lm_session_compares(session, step))
             continue;
         struct lm_divergence divergence =
             lm_divergence_measure(&layer->plan->map, layer->gradient, layer->exact);
@@ -68,7 +68,7 @@ static void train_step(struct training *training, long step) {
     lm_session_score(session, &loss, &accuracy);
     record_value(training, LM_RECORD_LOSS, 0, step, loss);
     record_value(training, LM_RECORD_ACCURACY, 0, step, accuracy);
-    if (settings->record.gradients)
+    if (lm_session_compares(session, step))
         lm_session_exact(session);
     lm_session_infer(session, session->rule, &inference, settings->inference.steps,
                      LM_PHASE_INFERENCE);

@@ -37,6 +37,7 @@ static const char defaults[] = "data:\n"
                                "  seed: 0\n"
                                "record:\n"
                                "  gradients: false\n"
+                               "  gradients_every: 1\n"
                                "  test_every: 0\n"
                                "  errors:\n"
                                "    split: test\n"
@@ -152,6 +153,7 @@ static bool check_wholes(const struct lm_settings_file *file, struct lm_status *
         {"training.chunk", OF(training.chunk), 1},
         {"training.epochs", OF(training.epochs), 1},
         {"training.steps", OF(training.steps), 0},
+        {"record.gradients_every", OF(record.gradients_every), 1},
         {"record.test_every", OF(record.test_every), 0},
         {"record.errors.inputs", OF(record.errors.inputs), 0},
         {"record.errors.every", OF(record.errors.every), 1},

@@ -38,8 +38,9 @@ struct lm_settings {
         uint64_t seed;
     } training;
     struct {
-        bool gradients;  /* relative error and angle against exact gradients */
-        long test_every; /* a test batch every so many steps; 0: never */
+        bool gradients;       /* relative error and angle against exact gradients */
+        long gradients_every; /* if so, every so many training steps, at least 1 */
+        long test_every;      /* a test batch every so many steps; 0: never */
         struct {
             const char *split; /* "train", "test" */
             long inputs;       /* the first so many inputs of the split; 0: none */

@@ -81,8 +81,8 @@ static const cyaml_schema_field_t errors_fields[] = {
     TEXT("split", record.errors.split), WHOLE("inputs", record.errors.inputs),
     WHOLE("every", record.errors.every), CYAML_FIELD_END};
 static const cyaml_schema_field_t record_fields[] = {
-    FLAG("gradients", record.gradients), WHOLE("test_every", record.test_every),
-    SECTION("errors", errors_fields), CYAML_FIELD_END};
+    FLAG("gradients", record.gradients), WHOLE("gradients_every", record.gradients_every),
+    WHOLE("test_every", record.test_every), SECTION("errors", errors_fields), CYAML_FIELD_END};
 static const cyaml_schema_field_t checkpoint_fields[] = {
     WHOLE("every", checkpoint.every), WHOLE("keep", checkpoint.keep), CYAML_FIELD_END};
 static const cyaml_schema_field_t gradients_fields[] = {

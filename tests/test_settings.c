@@ -75,7 +75,8 @@ START_TEST(defaults) {
     ck_assert_int_eq(s->training.epochs, 2);
     ck_assert_int_eq(s->training.steps, 0);
     ck_assert(s->training.seed == 0);
-    ck_assert(!s->record.gradients && s->record.test_every == 0);
+    ck_assert(!s->record.gradients && s->record.gradients_every == 1);
+    ck_assert_int_eq(s->record.test_every, 0);
     ck_assert_str_eq(s->record.errors.split, "test");
     ck_assert(s->record.errors.inputs == 0 && s->record.errors.every == 100);
     ck_assert(s->checkpoint.every == 0 && s->checkpoint.keep == 3);
@@ -321,16 +322,16 @@ START_TEST(mistakes_of_types) {
 END_TEST
 
 START_TEST(mistakes_of_ranges) {
-    static const char *const from_1[] = {"inference.steps", "training.batch",
-                                         "training.chunk",  "training.epochs",
-                                         "gradients.steps", "record.errors.every"};
+    static const char *const from_1[] = {
+        "inference.steps", "training.batch",      "training.chunk",        "training.epochs",
+        "gradients.steps", "record.errors.every", "record.gradients_every"};
     static const char *const from_0[] = {"training.steps", "record.test_every",
                                          "record.errors.inputs", "checkpoint.every",
                                          "checkpoint.keep"};
     char set[128], message[256];
-    for (int i = 0; i < 11; i++) {
-        const char *key = i < 6 ? from_1[i] : from_0[i - 6];
-        long minimum = i < 6;
+    for (int i = 0; i < 12; i++) {
+        const char *key = i < 7 ? from_1[i] : from_0[i - 7];
+        long minimum = i < 7;
         snprintf(set, sizeof set, "%s=%ld", key, minimum - 1);
         snprintf(message, sizeof message,
                  "%s: %ld: a whole number from %ld to 2147483647 is expected", key, minimum - 1,

@@ -33,9 +33,13 @@ def test_ranks_and_threads_change_no_bit(tmp_path, template, rule):
 def test_replicas_change_no_bit(tmp_path, template):
     settings = write_settings(tmp_path, template)
     options = ["--set", "checkpoint.every=5", "--quiet", "--set", "record.errors.inputs=50",
-               "--set", "record.gradients=true", "--set", "record.test_every=2"]
+               "--set", "record.gradients=true", "--set", "record.gradients_every=3",
+               "--set", "record.test_every=2"]
     first = tmp_path / "one.h5"
     run("train", settings, "-o", first, "--threads", 1, *options)
+    with h5py.File(first) as file:
+        compared = np.isfinite(file["training/relative_error"]).all(axis=0)
+    assert list(np.flatnonzero(compared)) == [2, 5, 8]
     for replicas, ranks, threads in ((2, 2, 1), (2, 4, 2), (3, 3, 1), (5, 5, 1)):
         other = tmp_path / f"k{replicas}r{ranks}.h5"
         run("train", settings, "-o", other, "--threads", threads, *options,
@@ -47,7 +51,7 @@ def test_replicas_change_no_bit(tmp_path, template):
 @one_rank_only
 def test_resume_with_other_replicas(tmp_path):
     settings = write_settings(tmp_path)
-    options = ["--quiet", "--set", "checkpoint.every=3"]
+    options = ["--quiet", "--set", "checkpoint.every=3", "--set", "record.gradients_every=4"]
     whole, parts = tmp_path / "whole.h5", tmp_path / "parts.h5"
     run("train", settings, "-o", whole, *options)
     run("train", settings, "-o", parts, *options, "--set", "placement.replicas=2", ranks=2)
