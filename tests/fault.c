@@ -39,7 +39,7 @@ __attribute__((destructor)) static void tell(void) {
 }
 
 static int concerns(const char *path) {
-    return *kind && path && strstr(path, text) != NULL;
+    return *kind && strcmp(kind, "memory") != 0 && path && strstr(path, text) != NULL;
 }
 
 /* Whether a change of a file fails, with errno set. */

@@ -250,7 +250,7 @@ def test_a_block_that_one_rank_does_not_get_ends_all(tmp_path, rank, block):
     """From the settings to the last training steps."""
     settings, out, left = half_run(tmp_path)
     before = left.read_bytes()
-    code, lines, errors = run_with(fault(rank, "memory", block, "no file"), "train", settings, "-o", out, "--resume",
+    code, lines, errors = run_with(fault(rank, "memory", block, "-"), "train", settings, "-o", out, "--resume",
                                    *FEW, ranks=3)
     assert code == 71 and len(lines) == 1 and lines[0].startswith(f"rank {rank}: out of memory"), errors
     assert left.read_bytes() == before and not out.exists()
