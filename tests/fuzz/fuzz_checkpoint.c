@@ -197,8 +197,17 @@ static void set_text(struct fuzz_input *input, hid_t file, const char *path, con
     H5Aclose(attribute), H5Sclose(space), H5Tclose(type), H5Oclose(on);
 }
 
+/* Remove a link and open the file anew: HDF5 1.10 crashes when it makes again what it removed
+ * since. */
+static hid_t remove_link(hid_t *spoiled, const char *path) {
+    H5Ldelete(*spoiled, path, H5P_DEFAULT);
+    H5Fclose(*spoiled);
+    return *spoiled = H5Fopen(fuzz_path("spoiled.h5"), H5F_ACC_RDWR, H5P_DEFAULT);
+}
+
 /* Another object, or none, where a link pointed. */
-static void relink(struct fuzz_input *input, hid_t file, const char *path) {
+static void relink(struct fuzz_input *input, hid_t *spoiled, const char *path) {
+    hid_t file = *spoiled;
     unsigned how = fuzz_byte(input);
     const char *to = pick_object(input);
     char aside[] = "/aside";
@@ -210,10 +219,10 @@ static void relink(struct fuzz_input *input, hid_t file, const char *path) {
         H5Ldelete(file, path, H5P_DEFAULT);
     else if (how % 6 == 1 &&
              H5Lcreate_hard(file, to, file, aside, H5P_DEFAULT, H5P_DEFAULT) >= 0) {
-        H5Ldelete(file, path, H5P_DEFAULT);
+        file = remove_link(spoiled, path);
         H5Lmove(file, aside, file, path, H5P_DEFAULT, H5P_DEFAULT);
     } else {
-        H5Ldelete(file, path, H5P_DEFAULT);
+        file = remove_link(spoiled, path);
         if (how % 6 == 2)
             H5Lcreate_soft(to, file, path, H5P_DEFAULT, H5P_DEFAULT);
         if (how % 6 == 3)
@@ -224,14 +233,15 @@ static void relink(struct fuzz_input *input, hid_t file, const char *path) {
 }
 
 /* A type with a name where an object was. */
-static void name_type(struct fuzz_input *input, hid_t file, const char *path) {
+static void name_type(struct fuzz_input *input, hid_t *spoiled, const char *path) {
     hid_t type = make_type(fuzz_byte(input));
-    H5Ldelete(file, path, H5P_DEFAULT);
+    hid_t file = remove_link(spoiled, path);
     H5Tcommit2(file, path, type, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
     H5Tclose(type);
 }
 
-static void edit(struct fuzz_input *input, hid_t file) {
+static void edit(struct fuzz_input *input, hid_t *spoiled) {
+    hid_t file = *spoiled;
     unsigned what = fuzz_byte(input) % 8;
     bool root = what == 3 || what == 4; /* where most attributes are */
     const char *path = root ? "/" : pick_object(input);
@@ -252,10 +262,10 @@ static void edit(struct fuzz_input *input, hid_t file) {
         set_text(input, file, path, name);
         break;
     case 5:
-        relink(input, file, path);
+        relink(input, spoiled, path);
         break;
     case 6:
-        name_type(input, file, path);
+        name_type(input, spoiled, path);
         break;
     default:
         on = H5Oopen(file, path, H5P_DEFAULT);
@@ -270,16 +280,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     fuzz_write(path, good, good_size);
     bool whole = true;
     for (int i = 0; whole && i < MOST_EDITS && input.size; i++) {
-        /* Anew for each: HDF5 1.10 crashes when it makes again what it removed. */
         hid_t file = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT);
         whole = file >= 0;
         if (whole)
-            edit(&input, file);
+            edit(&input, &file);
         whole = H5Fclose(file) >= 0 && whole;
         PROMISE(H5Fget_obj_count((hid_t)H5F_OBJ_ALL, H5F_OBJ_ALL) == 0);
     }
     if (whole)
-        fuzz_resume(path);
+        fuzz_resume(fuzz_path("spoiled.h5"));
     PROMISE(H5Fget_obj_count((hid_t)H5F_OBJ_ALL, H5F_OBJ_ALL) == 0);
     return 0;
 }
