@@ -369,6 +369,38 @@ START_TEST(settled_errors_stay) {
 }
 END_TEST
 
+/* Above values that are still, errors are the same by the short way, which asks nothing. */
+START_TEST(still_values_predict_hat_v) {
+    const struct lm_inference inference = {lm_loss_find("mse"), COUNT, (real)0.2, false};
+    const char *const states[] = {"deviation", "value"};
+    for (int i = 0; i < 2; i++) {
+        const struct lm_rule *rule = lm_rule_find("strict", states[i]);
+        struct chain chain;
+        init_chain(&chain);
+        begin(&chain, rule);
+        for (int l = OUT; l > 0; l--) {
+            struct lm_layer_chunk *chunk = &chain.layers[l]->chunks[0];
+            size_t size = units[l + 1] * WIDTH * sizeof(real);
+            size_t below = units[l] * WIDTH * sizeof(real);
+            real error[WIDEST * WIDTH], feedback[WIDEST * WIDTH];
+            for (size_t k = 0; k < units[l + 1]; k++)
+                chunk->value[k * WIDTH] += (real)0.25;
+            rule->errors(&inference, chain.layers[l], 0, &chain.scratch);
+            memcpy(error, chunk->own_error, size);
+            memcpy(feedback, chunk->feedback[0], below);
+            memset(chunk->feedback[0], 0, below);
+            chunk->still = true;
+            chunk->parent_value[0] = NULL; /* not read */
+            rule->errors(&inference, chain.layers[l], 0, &chain.scratch);
+            ck_assert_mem_eq(chunk->own_error, error, size);
+            ck_assert_mem_eq(chunk->feedback[0], feedback, below);
+            chunk->parent_value[0] = chain.layers[l - 1]->chunks[0].value;
+        }
+        clear_chain(&chain);
+    }
+}
+END_TEST
+
 START_TEST(rows_are_found_by_name_and_state) {
     const char *const names[] = {"backprop", "strict", "fixed-prediction"};
     const char *const states[] = {"deviation", "value"};
@@ -387,5 +419,6 @@ END_TEST
 int main(void) {
     return RUN_TESTS("rule", every_row_follows_its_formulas, presynaptic_values_count,
                      learning_adds_and_padding_is_zero, feedback_of_children_is_summed_in_order,
-                     settled_errors_stay, rows_are_found_by_name_and_state);
+                     settled_errors_stay, still_values_predict_hat_v,
+                     rows_are_found_by_name_and_state);
 }

@@ -10,8 +10,8 @@
 enum { CHANNELS, KERNEL, STRIDE, PADDING };
 
 enum {
-    GROUP = 36,  /* taps whose weight gradients are summed in one go */
-    PATCH = 512, /* numbers of one channel that they are summed over in one go */
+    GROUP = 36,   /* taps whose weight gradients are summed in one go */
+    PATCH = 1024, /* numbers of one channel that they are summed over in one go */
 };
 
 static ptrdiff_t least(ptrdiff_t a, ptrdiff_t b) {

@@ -13,12 +13,23 @@ static void hidden_error(const void *value, size_t at, size_t n, const real *cha
         e[i] = change[i] - v[i];
 }
 
-/* Where nothing below moves: eps = -u, or hat v - v. */
-static void clamped_error(const struct lm_layer *layer, struct lm_layer_chunk *chunk,
-                          const real *forward) {
+/* Whether the values below are at hat v: mu is hat v too, and J is that of the feedforward
+ * pass. */
+static bool is_predicted(const struct lm_layer *layer, int c) {
+    return layer->plan->clamped || layer->chunks[c].still;
+}
+
+/* There eps = -u, or hat v - v. */
+static void predicted_errors(const struct lm_inference *inference, struct lm_layer *layer,
+                             int c, const struct lm_scratch *scratch, const real *forward) {
+    struct lm_layer_chunk *chunk = &layer->chunks[c];
     size_t n = layer->plan->units * chunk->width;
-    for (size_t i = 0; i < n; i++)
-        chunk->own_error[i] = (forward ? forward[i] : 0) - chunk->value[i];
+    if (layer->is_output)
+        lm_rule_output_forward_error(inference, layer, c);
+    else
+        for (size_t i = 0; i < n; i++)
+            chunk->own_error[i] = (forward ? forward[i] : 0) - chunk->value[i];
+    lm_rule_pull_forward(layer, c, scratch);
 }
 
 /* eps of the output layer and its feedback: mu = hat v + (f(v) - f(hat v)). */
@@ -41,10 +52,8 @@ static void errors_deviation(const struct lm_inference *inference, struct lm_lay
     struct lm_layer_chunk *chunk = &layer->chunks[c];
     struct lm_map_run run = lm_layer_run(layer, c, scratch);
     const struct lm_stage_error error = {hidden_error, chunk->value};
-    if (layer->plan->clamped && layer->is_output)
-        lm_rule_output_forward_error(inference, layer, c);
-    else if (layer->plan->clamped)
-        clamped_error(layer, chunk, NULL);
+    if (is_predicted(layer, c))
+        predicted_errors(inference, layer, c, scratch, NULL);
     else if (layer->is_output)
         output_deviation(inference, layer, c, scratch);
     else
@@ -77,10 +86,8 @@ static void errors_value(const struct lm_inference *inference, struct lm_layer *
     const real *x[LM_MAX_PARENTS];
     current_values(layer, chunk, x);
     struct lm_map_run run = run_at(layer, c, x, scratch);
-    if (layer->plan->clamped && layer->is_output) {
-        lm_rule_output_forward_error(inference, layer, c);
-    } else if (layer->plan->clamped) {
-        clamped_error(layer, chunk, chunk->forward);
+    if (is_predicted(layer, c)) {
+        predicted_errors(inference, layer, c, scratch, chunk->forward);
     } else if (layer->is_output) {
         lm_map_forward(&run);
         memcpy(chunk->prediction, lm_map_output(run.map, run.activations, run.width),
