@@ -188,19 +188,10 @@ INLINE void product_tile(int outs, int ins, const struct tile *t, const struct t
 }
 
 INLINE void product_ins(int outs, const struct tile *t, const struct tap *at, sums total) {
-    switch (at->ins) {
-    case 1:
+    if (at->ins == 1)
         product_tile(outs, 1, t, at, total);
-        break;
-    case 2:
-        product_tile(outs, 2, t, at, total);
-        break;
-    case 3:
-        product_tile(outs, WIDE < 3 ? WIDE : 3, t, at, total);
-        break;
-    default:
+    else
         product_tile(outs, WIDE, t, at, total);
-    }
 }
 
 static void product(const struct tile *t, const struct tap *at, sums total) {
