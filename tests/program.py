@@ -7,6 +7,7 @@ import os
 import pathlib
 import struct
 import subprocess
+import time
 
 import h5py
 import numpy as np
@@ -60,6 +61,11 @@ network:
 inference: {{rule: strict, step: 0.2, steps: 6}}
 training: {{batch: 40, epochs: 2, seed: 4, chunk: 16}}
 """
+
+# A run of LONG_STEPS training steps: long enough to be caught under way.
+LONG_RUN = ["--set", "training.epochs=40", "--set", "checkpoint.every=8", "--set",
+            "checkpoint.keep=2", "--set", "record.errors.every=50", "--threads", "1", "--quiet"]
+LONG_STEPS = 200
 
 
 def write_idx(path, array):
@@ -123,6 +129,17 @@ def children(pid):
     """Process ids of the children of a process."""
     found = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True)
     return [int(word) for word in found.stdout.split()]
+
+
+def wait_for(process, folder, pattern):
+    """Wait until a file is there, or the process has ended."""
+    while process.poll() is None and not list(folder.glob(pattern)):
+        time.sleep(0.002)
+
+
+def ranks_of(process):
+    """Process ids of the ranks of a job."""
+    return children(process.pid) if process.args[0] == "mpirun" else [process.pid]
 
 
 def run(*arguments, ranks=None, binary=FLOAT, expect=0, timeout=300):

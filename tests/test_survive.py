@@ -1,115 +1,15 @@
-"""Runs that are stopped: by signals here, which all ranks heed together and leave with a checkpoint."""
+"""Runs that meet with faults: kills, full disks, refused memory, damaged and locked files."""
 import os
 import pathlib
 import re
 import signal
 import subprocess
-import time
 
 import h5py
 import pytest
-from program import (ENVIRONMENT, FAULT, FLOAT, SOURCE, arrays, checkpoint, children,
-                     needs_fault, one_rank_only, run, same_bits, start, write_settings)
-
-SETTINGS = ["--set", "training.epochs=40", "--set", "checkpoint.every=8", "--set",
-            "checkpoint.keep=2", "--set", "record.errors.every=50", "--threads", "1", "--quiet"]
-STEPS = 200
-
-
-def wait_for(process, folder, pattern):
-    """Wait until a file is there, or the process has ended."""
-    while process.poll() is None and not list(folder.glob(pattern)):
-        time.sleep(0.002)
-
-
-def interrupt(tmp_path, act, ranks):
-    """Start a run, call act(process) when its first checkpoint is there, and return (exit code,
-    standard error). A run that is through before that is started again."""
-    out = tmp_path / "run.h5"
-    for _ in range(5):
-        for old in tmp_path.glob("run.*"):
-            old.unlink()
-        process = start("train", tmp_path / "settings.yaml", "-o", out, *SETTINGS, ranks=ranks)
-        wait_for(process, tmp_path, "run.checkpoint-*.h5")
-        if process.poll() is None:
-            act(process)
-        errors = process.communicate(timeout=60)[1]
-        if process.returncode != 0:
-            return process.returncode, errors
-    raise AssertionError("the run is too short")
-
-
-def ranks_of(process):
-    """Process ids of the ranks of a job."""
-    return children(process.pid) if process.args[0] == "mpirun" else [process.pid]
-
-
-def to_all(number):
-    return lambda process: [os.kill(rank, number) for rank in ranks_of(process)]
-
-
-def to_one(number):
-    return lambda process: os.kill(ranks_of(process)[-1], number)
-
-
-def to_job(number):
-    return lambda process: process.send_signal(number)
-
-
-@pytest.fixture(scope="module", name="whole")
-def undisturbed(tmp_path_factory):
-    """The run file of a run that nobody stopped."""
-    folder = tmp_path_factory.mktemp("whole")
-    out = folder / "run.h5"
-    run("train", write_settings(folder), "-o", out, *SETTINGS, ranks=1)
-    return out
-
-
-@pytest.mark.parametrize("act, ranks, resume_ranks", [
-    (to_job(signal.SIGUSR1), 3, 2),  # mpirun passes it on
-    (to_one(signal.SIGTERM), 3, 1),
-    (to_one(signal.SIGUSR1), 2, 3),
-    (to_all(signal.SIGTERM), 2, 2),
-    (to_one(signal.SIGINT), None, 1),
-], ids=["mpirun-usr1", "one-term", "one-usr1", "all-term", "alone-int"])
-def test_a_signal_ends_all_ranks_with_a_checkpoint(tmp_path, whole, act, ranks, resume_ranks):
-    settings = write_settings(tmp_path)
-    out = tmp_path / "run.h5"
-    code, errors = interrupt(tmp_path, act, ranks)
-    assert code == 75, errors
-    said = re.findall(r"^lamina: stopped by SIG\w+ when (\d+) steps were done; --resume goes on from (.*)$",
-                      errors, re.M)
-    assert len(said) == 1 and errors.count("lamina: ") == 1, errors
-    step = int(said[0][0])
-    assert 8 <= step < STEPS and said[0][1] == str(checkpoint(out, step))
-    assert checkpoint(out, step).exists() and not out.exists()
-    run("train", settings, "-o", out, "--resume", *SETTINGS, ranks=resume_ranks)
-    assert same_bits(whole, out, without=["traffic"]) == []
-    assert same_bits(checkpoint(whole, STEPS), checkpoint(out, STEPS), ["traffic"]) == []
-
-
-@one_rank_only
-def test_mpirun_gives_the_ranks_time_for_a_checkpoint(tmp_path):
-    write_settings(tmp_path)
-    code, errors = interrupt(tmp_path, to_job(signal.SIGTERM), 3)
-    assert code != 0  # mpirun's own
-    step = int(re.search(r"stopped by SIGTERM when (\d+) steps were done", errors)[1])
-    assert checkpoint(tmp_path / "run.h5", step).exists()
-
-
-def test_a_signal_without_periodic_checkpoints_leaves_one(tmp_path):
-    """Before the first checkpoint there may be nothing to keep; after a step there is."""
-    settings = write_settings(tmp_path)
-    out = tmp_path / "run.h5"
-    process = start("train", settings, "-o", out, "--force", *SETTINGS, "--set", "checkpoint.every=0",
-                    "--set", "training.epochs=4000", ranks=2)
-    wait_for(process, tmp_path, "run.h5.partial")
-    process.send_signal(signal.SIGUSR1)
-    errors = process.communicate(timeout=60)[1]
-    assert process.returncode == 75, errors
-    step = int(re.search(r"stopped by SIGUSR1 when (\d+) steps were done", errors)[1])
-    assert step == 0 or checkpoint(out, step).exists()
-
+from program import (ENVIRONMENT, FAULT, FLOAT, LONG_RUN, SOURCE, arrays, checkpoint, children,
+                     needs_fault, one_rank_only, ranks_of, run, same_bits, start, wait_for,
+                     write_settings)
 
 FEW = ["--set", "training.steps=6", "--set", "checkpoint.every=2", "--set", "checkpoint.keep=2",
        "--set", "record.errors.every=4", "--threads", "1", "--quiet"]
@@ -207,7 +107,7 @@ def test_a_small_disk(tmp_path):
 @pytest.mark.parametrize("victim", [0, 2])
 def test_a_rank_that_is_killed_ends_all(tmp_path, victim):
     settings = write_settings(tmp_path)
-    process = start("train", settings, "-o", tmp_path / "run.h5", *SETTINGS, "--set",
+    process = start("train", settings, "-o", tmp_path / "run.h5", *LONG_RUN, "--set",
                     "training.epochs=4000", ranks=3)
     wait_for(process, tmp_path, "run.checkpoint-*.h5")
     ranks = ranks_of(process)
@@ -308,10 +208,10 @@ def test_a_resumed_run_counts_the_traffic_of_all(tmp_path):
 def test_two_runs_do_not_write_one_output(tmp_path):
     settings = write_settings(tmp_path)
     out = tmp_path / "run.h5"
-    first = start("train", settings, "-o", out, *SETTINGS, "--set", "training.epochs=4000", ranks=2)
+    first = start("train", settings, "-o", out, *LONG_RUN, "--set", "training.epochs=4000", ranks=2)
     wait_for(first, tmp_path, "run.h5.partial")
     for option in ("--force", "--resume"):
-        done = run("train", settings, "-o", out, *SETTINGS, option, ranks=2, expect=73)
+        done = run("train", settings, "-o", out, *LONG_RUN, option, ranks=2, expect=73)
         assert "another run writes" in done.stderr and "process" in done.stderr
     first.send_signal(signal.SIGUSR1)
     assert first.wait(60) == 75
