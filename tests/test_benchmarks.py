@@ -27,19 +27,18 @@ def test_ratios_are_taken_round_by_round(table):
 
 
 def test_lines_of_rules(table):
-    rows = {"strict": row("strict", torch2pc_ratio=55.04, fraction=0.614),
-            "backprop": row("backprop", torch_ratio=17.2, fraction=0.5)}
+    rows = {"strict": row("strict", milliseconds=20.04, torch2pc_ratio=55.04, torch_ratio=9, fraction=0.614),
+            "backprop": row("backprop", milliseconds=4, torch_ratio=17.2, fraction=0.5)}
     assert list(table.peer_lines(rows, "net")) == [
-        ("net", "strict, η 0.1, n 20", "55.0 × Torch2PC"),
-        ("net", "strict, η 0.1, n 20", "0.61 of the floor's speed"),
-        ("net", "backprop", "17.2 × PyTorch"), ("net", "backprop", "0.50 of the floor's speed")]
+        ("net", "strict, η 0.1, n 20", "20.0 ms, 55.0 × Torch2PC, 9.0 × PyTorch, 0.61 of the floor's speed"),
+        ("net", "backprop", "4.0 ms, 17.2 × PyTorch, 0.50 of the floor's speed")]
 
 
 def test_lines_of_operators(table):
-    rows = {name: row(name, gemm_ratio=1.5) for name in
+    rows = {name: row(name, gemm_ratio=1.5, dnnl_ratio=0.9) for name in
             ("V1.1 conv2d forward", "V2.1 conv2d forward", "V2.1 conv2d difference", "IT.1 linear forward")}
     assert [line[1:] for line in table.operator_lines(rows)] == [
-        ("V2.1 conv2d forward", "1.50 × im2col + sgemm")]
+        ("V2.1 conv2d forward", "1.50 × im2col + sgemm, 0.90 × oneDNN")]
 
 
 @pytest.mark.parametrize("layers", [8, 64])

@@ -48,12 +48,14 @@ def method(row):
 
 
 def peer_lines(rows, setting):
-    """Against PyTorch and Torch2PC, where they were measured, and against the floor."""
+    """Milliseconds, against PyTorch and Torch2PC, where they were measured, and against the floor."""
     for row in rows.values():
-        for column, peer in (("torch2pc_ratio", "Torch2PC"), ("torch_ratio", "PyTorch")):
-            if column in row:
-                yield setting, method(row), f"{row[column]['median']:.1f} × {peer}"
-        yield setting, method(row), f"{row['fraction']['median']:.2f} of the floor's speed"
+        peers = [f"{row[column]['median']:.1f} × {peer}"
+                 for column, peer in (("torch2pc_ratio", "Torch2PC"), ("torch_ratio", "PyTorch"))
+                 if column in row]
+        yield setting, method(row), ", ".join([
+            f"{row['milliseconds']['median']:.1f} ms", *peers,
+            f"{row['fraction']['median']:.2f} of the floor's speed"])
 
 
 def speedup(slow, fast, row="strict"):
@@ -80,9 +82,10 @@ def operator_lines(rows):
     for name, row in rows.items():
         if "conv2d" not in name or name.startswith("V1.") or name.endswith("difference"):
             continue
-        for column, other in (("gemm_ratio", "im2col + sgemm"), ("dnnl_ratio", "oneDNN")):
-            if column in row:
-                yield "CIFAR-10 net, one thread", name, f"{row[column]['median']:.2f} × {other}"
+        others = [f"{row[column]['median']:.2f} × {other}"
+                  for column, other in (("gemm_ratio", "im2col + sgemm"), ("dnnl_ratio", "oneDNN"))
+                  if column in row]
+        yield "CIFAR-10 net, one thread", name, ", ".join(others)
 
 
 def all_lines(arguments):
