@@ -13,10 +13,10 @@ SETTINGS = """data: {format: idx, path: %(data)s}
 network: {loss: %(loss)s, layers: [%(layers)s]}
 inference: {rule: %(rule)s, step: %(step)s, steps: %(steps)s, state: %(state)s}
 training: {seed: %(seed)s}
-record: {errors: {split: test}}
+record: {gradients_every: %(every)s, errors: {split: test}}
 """
 USUAL = {"data": "mnist", "loss": "mse", "rule": "strict", "step": 0.1, "steps": 20,
-         "state": "deviation", "seed": 7}
+         "state": "deviation", "seed": 7, "every": 1}
 
 
 def settings(layers=LAYERS, **changes):

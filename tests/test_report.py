@@ -13,6 +13,7 @@ from program import DOUBLE, ENVIRONMENT, FLOAT, SOURCE, needs_mnist, slow
 from run_files import ANALYSIS, write_gradients, write_training
 import checks
 import finding
+import lamina
 import published
 import report
 import reproduction
@@ -155,6 +156,17 @@ def replaced(runs, name, key, change, group="gradients"):
 def test_checks_fail_for_what_it_does_not(runs, name, group, key, change, words):
     rows = checks.all_checks(replaced(runs, name, key, change, group))
     assert any(not row["passed"] for row in rows if words in row["claim"])
+
+
+def test_updates_compared_now_and_then_are_checked_where_they_were(tmp_path):
+    levels = theory.relative_error(20, 0.1, 5)
+    path = write_training(tmp_path / "run.h5", layers=LAYERS, levels=levels, every=25, **FIXED)
+    for gap, passed in (([0, 23, 25, 50], True), ([24], False), ([74], False)):
+        run = lamina.open_run(path)
+        run["training"]["relative_error"][:, gap] = np.nan
+        assert checks.closed_form("fig3-cifar-deviation-0", run)[0]["passed"] is passed
+    short = write_training(tmp_path / "short.h5", points=24, layers=LAYERS, every=25, **FIXED)
+    assert checks.closed_form("short", lamina.open_run(short)) == []
 
 
 def test_accuracy_and_plateaus_fail_when_they_are_off(runs):
