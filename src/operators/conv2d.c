@@ -14,14 +14,6 @@ enum {
     PATCH = 1024, /* numbers of one channel that they are summed over in one go */
 };
 
-static ptrdiff_t least(ptrdiff_t a, ptrdiff_t b) {
-    return a < b ? a : b;
-}
-
-static ptrdiff_t most(ptrdiff_t a, ptrdiff_t b) {
-    return a > b ? a : b;
-}
-
 /* Taps on inputs, not on padding, of all places along axis 0 (rows) or 1 (columns). */
 static double count_taps(const struct lm_operator *op, int axis) {
     const struct lm_axis a = {.in = (ptrdiff_t)op->in[0].extent[axis + 1],

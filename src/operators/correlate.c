@@ -34,14 +34,6 @@ struct strip {
     real *y;
 };
 
-static ptrdiff_t least(ptrdiff_t a, ptrdiff_t b) {
-    return a < b ? a : b;
-}
-
-static ptrdiff_t most(ptrdiff_t a, ptrdiff_t b) {
-    return a > b ? a : b;
-}
-
 struct lm_range lm_taps_at(const struct lm_axis *axis, ptrdiff_t i) {
     ptrdiff_t start = i * axis->step - axis->padding;
     return (struct lm_range){most(0, -start), least(axis->taps, axis->in - start)};

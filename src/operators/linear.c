@@ -84,10 +84,6 @@ static void product_vectors(const struct product *p, ptrdiff_t b, bool wide) {
     }
 }
 
-static ptrdiff_t least(ptrdiff_t a, ptrdiff_t b) {
-    return a < b ? a : b;
-}
-
 /* A panel of units over a block of inputs. Weights that are far apart are put side by side. */
 static void product_panel(const struct product *p) {
     real packed[BLOCK * PANEL];

@@ -51,6 +51,14 @@ enum {
         f(TILE, __VA_ARGS__);                                                                  \
     }
 
+INLINE ptrdiff_t least(ptrdiff_t a, ptrdiff_t b) {
+    return a < b ? a : b;
+}
+
+INLINE ptrdiff_t most(ptrdiff_t a, ptrdiff_t b) {
+    return a > b ? a : b;
+}
+
 INLINE vec load(const real *x) {
     vec v;
     memcpy(&v, x, sizeof v);
