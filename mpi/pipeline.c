@@ -39,24 +39,13 @@ static bool needs_error(const struct lm_pipeline *pipeline, const struct lm_node
     return has_error(node, step) && !is_settled(pipeline, node, step);
 }
 
-/* Whether the values below are where inference began: at distance d from the output they move
- * at the end of step d - 1. */
-static bool is_still(const struct lm_pipeline *pipeline, const struct lm_node *node,
-                     long step) {
-    const struct lm_plan *plan = node->layer->plan, *all = pipeline->nodes->network->layers;
-    for (int k = 0; k < plan->n_parents; k++)
-        if (plan->parents[k] != LM_INPUT && all[plan->parents[k]].distance <= step)
-            return false;
-    return true;
-}
-
 /* Errors of a node, when the values of the step before have come. */
 static bool make_errors(const struct lm_pipeline *pipeline, struct lm_node *node, int c,
                         long step) {
     if (!lm_node_values_are_here(node, c))
         return false;
     double start = omp_get_wtime();
-    node->layer->chunks[c].still = is_still(pipeline, node, step);
+    node->layer->chunks[c].still = step < node->layer->plan->still;
     if (needs_error(pipeline, node, step))
         pipeline->rule->errors(pipeline->inference, node->layer, c, pipeline->scratch);
     lm_layer_spent(node->layer, start);

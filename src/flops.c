@@ -76,17 +76,6 @@ static void follow_errors(const struct schedule *schedule) {
     }
 }
 
-/* Steps at which a value below a layer has moved. */
-static long count_predictions(const struct schedule *schedule, const struct lm_plan *plan) {
-    long first = schedule->n;
-    for (int k = 0; k < plan->n_parents; k++)
-        if (plan->parents[k] != LM_INPUT) {
-            long moved = schedule->network->layers[plan->parents[k]].distance;
-            first = moved < first ? moved : first;
-        }
-    return schedule->n - first;
-}
-
 static void add_layer(const struct schedule *schedule, int l, struct lm_flops *flops) {
     const struct lm_plan *plan = &schedule->network->layers[l];
     const struct lm_map *map = &plan->map;
@@ -96,8 +85,8 @@ static void add_layer(const struct schedule *schedule, int l, struct lm_flops *f
     long last = schedule->n - 1;
     double map_flops = of_map(map);
     flops->forward += map_flops;
-    if (strict)
-        flops->predict += (double)count_predictions(schedule, plan) * map_flops;
+    if (strict && plan->still < schedule->n)
+        flops->predict += (double)(schedule->n - plan->still) * map_flops;
     bool any = false; /* error at the end */
     for (long s = 0; s <= last; s++) {
         any = any || changes[s];

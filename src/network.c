@@ -2,6 +2,7 @@
 
 #include "memory.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -156,6 +157,15 @@ static void measure_distances(struct lm_network *network) {
                 plan->distance = child->distance + 1;
             if (child->farthest + 1 > plan->farthest)
                 plan->farthest = child->farthest + 1;
+        }
+    }
+    for (int l = 0; l < network->n_layers; l++) {
+        struct lm_plan *plan = &network->layers[l];
+        plan->still = INT_MAX;
+        for (int k = 0; k < plan->n_parents; k++) {
+            int parent = plan->parents[k];
+            if (parent != LM_INPUT && network->layers[parent].distance < plan->still)
+                plan->still = network->layers[parent].distance;
         }
     }
 }

@@ -34,6 +34,8 @@ struct lm_plan {
     size_t units; /* of the layer's values */
     int distance; /* edges of the shortest path to the output layer, */
     int farthest; /* and of the longest */
+    int still;    /* steps of inference before a value below moves: the least distance of a
+                     parent, INT_MAX if clamped */
     bool clamped; /* all parents are the input: mu never changes */
     double flops; /* of one strict inference step, per input */
 };

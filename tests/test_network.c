@@ -5,6 +5,7 @@
 #include "memory.h"
 #include "runner.h"
 
+#include <limits.h>
 #include <string.h>
 
 #define VECTOR(N) ((struct lm_shape){1, {N, 1, 1}})
@@ -113,6 +114,19 @@ START_TEST(layers_are_put_in_order) {
     ck_assert(network->layers[1].parents[0] == 0 && network->layers[1].parents[1] == LM_INPUT);
     ck_assert(network->layers[1].map.operators[1].fan_in == 4 + 6);
     ck_assert(lm_network_depth(network) == 4); /* x a b d */
+    lm_network_destroy(network);
+}
+END_TEST
+
+START_TEST(distances_are_those_of_the_nearest_and_the_longest_path) {
+    const int distance[] = {2, 1, 1, 1, 0}, farthest[] = {3, 2, 1, 1, 0};
+    const int still[] = {INT_MAX, 2, 1, 1, 1};
+    struct lm_network *network = diamond_network(); /* x a c b d */
+    for (int l = 0; l < DIAMOND; l++) {
+        ck_assert_int_eq(network->layers[l].distance, distance[l]);
+        ck_assert_int_eq(network->layers[l].farthest, farthest[l]);
+        ck_assert_int_eq(network->layers[l].still, still[l]);
+    }
     lm_network_destroy(network);
 }
 END_TEST
@@ -271,7 +285,8 @@ END_TEST
 int main(void) {
     return RUN_TESTS(
         "network", mnist_network_is_the_published_one, cifar_network_is_the_published_one,
-        map_texts_are_cut_to_their_room, layers_are_put_in_order, layers_in_order_keep_it,
+        map_texts_are_cut_to_their_room, layers_are_put_in_order,
+        distances_are_those_of_the_nearest_and_the_longest_path, layers_in_order_keep_it,
         edges_agree_with_parents_and_children, only_layers_that_move_cost_their_map, bad_names,
         bad_parents, cycles, bad_outputs, bad_shapes_name_the_layer_and_the_shapes);
 }
