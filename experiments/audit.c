@@ -30,9 +30,8 @@ static int64_t expected(const struct lm_session *session, enum lm_phase phase, i
     int chunks = chunks_of_batch(session);
     const struct lm_cortex *cortex = session->cortex;
     const struct lm_settings *settings = session->settings;
-    long steps = session->steps - first, compared = 0;
-    for (long step = first; step < session->steps; step++)
-        compared += lm_session_compares(session, step);
+    long steps = session->steps - first, every = settings->record.gradients_every;
+    long compared = settings->record.gradients ? session->steps / every - first / every : 0;
     switch (phase) {
     case LM_PHASE_FORWARD:
         return steps * lm_cortex_forward_messages(cortex, to, chunks);
