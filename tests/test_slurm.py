@@ -156,7 +156,7 @@ def test_a_job_that_must_give_way_comes_back_and_ends_with_the_same_bits(cluster
 
 def test_an_array_trains_one_network_per_seed(cluster, limited, tmp_path):
     settings = write_settings(tmp_path)
-    job = cluster.submit("-J", "array", "-n", 1, "--array=3-4", SCRIPTS / "one-node", settings, tmp_path / "run.h5")
+    job = cluster.submit("-J", "array", "-N", 1, "-c", 1, "--array=3-4", SCRIPTS / "several-nodes", settings, tmp_path / "run.h5")
     run("train", settings, "-o", tmp_path / "whole-seed3.h5", ranks=1)  # the seed of these settings
     run("train", settings, "-o", tmp_path / "whole-seed4.h5", "--set", "training.seed=4", ranks=1)
     cluster.wait_completed(job)

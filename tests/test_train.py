@@ -105,9 +105,8 @@ def test_cifar10_network_is_exact_on_any_ranks(tmp_path):
     for ranks in (1, 3, 6):
         out = tmp_path / f"{ranks}.h5"
         run("train", FIGURES / "fig5-cifar.yaml", "-o", out, *thin, "--set", f"data.path={data}",
-            "--set", "training.batch=4", "--set", "training.steps=9", "--set",
-            "record.gradients_every=1", "--threads", 1, "--quiet",
-            ranks=ranks)
+            "--set", "training.batch=4", "--set", "training.steps=9",
+            "--set", "record.gradients_every=1", "--threads", 1, "--quiet", ranks=ranks)
         assert same_bits(tmp_path / "1.h5", out, without=["traffic"]) == []
     with h5py.File(tmp_path / "1.h5") as file:
         assert (file["training/relative_error"][:] == 0).all()
