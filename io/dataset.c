@@ -98,8 +98,10 @@ void lm_dataset_clear(struct lm_dataset *set) {
     *set = (struct lm_dataset){0};
 }
 
-/* Units transposed at once: a cache line of each image. */
-enum { TILE = 64 };
+enum {
+    CACHE_LINE = 64,
+    TILE = CACHE_LINE, /* units of each image that are transposed at once */
+};
 
 /* x (units, width) of up to LM_LANE inputs; inputs beyond count become zeros. */
 static void fill_lane(const struct lm_dataset *set, size_t units, size_t count,
@@ -125,6 +127,9 @@ void lm_dataset_fill(const struct lm_dataset *set, size_t count, const uint32_t 
     for (size_t b = 0; b < count; b++)
         LM_ASSERT(index[b] < set->n);
     size_t units = lm_shape_units(&set->shape);
+    for (size_t b = 0; x && b < count; b++)
+        for (size_t u = 0; u < units; u += CACHE_LINE)
+            __builtin_prefetch(set->images + index[b] * units + u);
     for (size_t begin = 0; x && begin < width; begin += LM_LANE) {
         size_t left = count > begin ? count - begin : 0;
         fill_lane(set, units, left < LM_LANE ? left : LM_LANE, left ? index + begin : NULL,

@@ -3,9 +3,9 @@
 #include <string.h>
 
 enum {
-    BAND = 8192, /* reals of a band of the first operator's output, if one row is not more */
-    TILE = 6,    /* channels that kernels work on at the same time (operators/vector.h) */
-    BUFFERS = 4, /* beside one for each tape */
+    BAND = 32768, /* reals of a band of the first operator's output, if one row is not more */
+    TILE = 6,     /* channels that kernels work on at the same time (operators/vector.h) */
+    BUFFERS = 4,  /* beside one for each tape */
 };
 
 /* A band under way: its operators, restricted, and buffers for bands of their outputs. Local

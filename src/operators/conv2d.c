@@ -12,6 +12,7 @@ enum { CHANNELS, KERNEL, STRIDE, PADDING };
 enum {
     GROUP = 36,   /* taps whose weight gradients are summed in one go */
     PATCH = 1024, /* numbers of one channel that they are summed over in one go */
+    SUMS = 4,     /* of a bias's errors, for additions that need not wait for each other */
 };
 
 /* Taps on inputs, not on padding, of all places along axis 0 (rows) or 1 (columns). */
@@ -260,10 +261,14 @@ static void pull_tile(struct tile *t, ptrdiff_t channels, real *gradient) {
 
 static void pull_bias(size_t channels, ptrdiff_t n, const real *ey, real *gradient) {
     for (size_t o = 0; o < channels; o++, ey += n) {
-        vec sum = {0};
-        for (ptrdiff_t i = 0; i < n; i += LANES)
-            sum += load(ey + i);
-        gradient[o] += add_up(sum);
+        vec sum[SUMS] = {{0}};
+        ptrdiff_t i = 0;
+        for (; i + SUMS * LANES <= n; i += SUMS * LANES)
+            for (int k = 0; k < SUMS; k++)
+                sum[k] += load(ey + i + k * LANES);
+        for (; i < n; i += LANES)
+            sum[0] += load(ey + i);
+        gradient[o] += add_up((sum[0] + sum[1]) + (sum[2] + sum[3]));
     }
 }
 

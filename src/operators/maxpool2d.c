@@ -1,8 +1,8 @@
 /* maxpool2d: the largest unit of every window, the first one (row-major) of equals; a NaN
  * wins. Tape: the place of the winner in its window, counted row-major. */
 #include "pool.h"
+#include "vector.h"
 
-#include <math.h>
 #include <string.h>
 
 static bool infer(struct lm_operator *op, struct lm_status *status) {
@@ -12,73 +12,90 @@ static bool infer(struct lm_operator *op, struct lm_status *status) {
     return true;
 }
 
-/* Winners of one window for LM_LANE inputs, and their places. The candidates are x, or the
- * changes (x - old) + dx of the maximum `old` that each unit would bring about if it won:
- * they have the same order as x + dx, and no change is lost against a large x. */
-static inline void choose(const struct lm_operator *op, size_t width, const real *x,
-                          const real *old, const real *dx, real *best, real *place) {
-    const size_t *size = op->option[POOL_SIZE];
-    real top[LM_LANE], winner[LM_LANE] = {0}, k = 0;
-    for (size_t b = 0; b < LM_LANE; b++)
-        top[b] = -INFINITY;
-    for (size_t i = 0; i < size[0]; i++)
-        for (size_t j = 0; j < size[1]; j++, k++) {
-            size_t at = (i * op->in[0].extent[2] + j) * width;
-#pragma omp simd
-            for (size_t b = 0; b < LM_LANE; b++) {
-                real candidate = dx ? (x[at + b] - old[b]) + dx[at + b] : x[at + b];
-                bool wins = candidate > top[b] || candidate != candidate;
-                top[b] = wins ? candidate : top[b];
-                winner[b] = wins ? k : winner[b];
-            }
+/* By far the most common windows, with code of their own. */
+static bool is_two_by_two(const struct lm_operator *op) {
+    return op->option[POOL_SIZE][0] == 2 && op->option[POOL_SIZE][1] == 2;
+}
+
+/* The winner of a window of so many rows and columns, `row` numbers apart, and its place. The
+ * candidates are x, or the changes (x - old) + dx of the maximum `old` that each unit would
+ * bring about if it won: they have the same order as x + dx, and no change is lost against a
+ * large x. */
+INLINE void choose(size_t rows, size_t columns, size_t row, size_t width, const real *x,
+                   const real *old, const real *dx, real *best, real *place) {
+    vec top = {0}, winner = {0}, before = old ? load(old) : top;
+    for (size_t i = 0; i < rows; i++)
+        for (size_t j = 0; j < columns; j++) {
+            size_t at = i * row + j * width;
+            vec candidate = load(x + at);
+            if (dx)
+                candidate = (candidate - before) + load(dx + at);
+            mask wins = (candidate > top) | (candidate != candidate);
+            if (i + j == 0)
+                wins = ~(mask){0};
+            top = pick(wins, candidate, top);
+            winner = pick(wins, (vec){0} + (real)(i * columns + j), winner);
         }
-    memcpy(best, top, sizeof top);
-    memcpy(place, winner, sizeof winner);
+    store(best, top);
+    store(place, winner);
+}
+
+/* The winners of all windows; x, old and dx as in `choose`. */
+INLINE void choose_all(const struct lm_operator *op, size_t rows, size_t columns, size_t width,
+                       const real *x, const real *old, const real *dx, real *best,
+                       real *place) {
+    size_t row = op->in[0].extent[2] * width, next = op->option[POOL_STRIDE][1] * width;
+    for (size_t r = 0, out = 0; r < pool_rows(op); r++) {
+        size_t in = pool_corner(op, r) * width;
+        for (size_t c = 0; c < op->out.extent[2]; c++, in += next)
+            for (size_t b = 0; b < width; b += LANES, out += LANES)
+                choose(rows, columns, row, width, x + in + b, old ? old + out : NULL,
+                       dx ? dx + in + b : NULL, best + out, place + out);
+    }
 }
 
 static void forward(const struct lm_operator *op, const real *parameters, const real *const x[],
                     size_t width, real *y, real *tape) {
     (void)parameters;
-    for (size_t row = 0; row < pool_rows(op); row++) {
-        const real *in = x[0] + pool_corner(op, row) * width;
-        size_t out = row * op->out.extent[2] * width;
-        for (size_t column = 0; column < op->out.extent[2]; column++) {
-            for (size_t b = 0; b < width; b += LM_LANE)
-                choose(op, width, in + b, NULL, NULL, y + out + b, tape + out + b);
-            in += op->option[POOL_STRIDE][1] * width;
-            out += width;
-        }
-    }
+    const size_t *size = op->option[POOL_SIZE];
+    if (is_two_by_two(op))
+        choose_all(op, 2, 2, width, x[0], NULL, NULL, y, tape);
+    else
+        choose_all(op, size[0], size[1], width, x[0], NULL, NULL, y, tape);
 }
 
 static void difference(const struct lm_operator *op, const real *parameters,
                        const real *const x[], const real *y, const real *const dx[],
                        size_t width, real *dy, real *tape) {
     (void)parameters;
-    for (size_t row = 0; row < pool_rows(op); row++) {
-        size_t in = pool_corner(op, row) * width;
-        size_t out = row * op->out.extent[2] * width;
-        for (size_t column = 0; column < op->out.extent[2]; column++) {
-            for (size_t b = 0; b < width; b += LM_LANE)
-                choose(op, width, x[0] + in + b, y + out + b, dx[0] + in + b, dy + out + b,
-                       tape + out + b);
-            in += op->option[POOL_STRIDE][1] * width;
-            out += width;
-        }
-    }
+    const size_t *size = op->option[POOL_SIZE];
+    if (is_two_by_two(op))
+        choose_all(op, 2, 2, width, x[0], y, dx[0], dy, tape);
+    else
+        choose_all(op, size[0], size[1], width, x[0], y, dx[0], dy, tape);
 }
 
-/* ex (+)= ey at the winners of one window. */
-static inline void spread(const struct lm_operator *op, size_t width, const real *place,
-                          const real *ey, bool add, real *ex) {
-    const size_t *size = op->option[POOL_SIZE];
-    real k = 0;
-    for (size_t i = 0; i < size[0]; i++)
-        for (size_t j = 0; j < size[1]; j++, k++) {
-            real *unit = ex + (i * op->in[0].extent[2] + j) * width;
-            for (size_t b = 0; b < width; b++)
-                unit[b] = (add ? unit[b] : 0) + (place[b] == k ? ey[b] : 0);
+/* ex (+)= ey at the winner of a window. */
+INLINE void spread(size_t rows, size_t columns, bool add, size_t row, size_t width,
+                   const real *place, const real *ey, real *ex) {
+    vec winner = load(place), error = load(ey);
+    for (size_t i = 0; i < rows; i++)
+        for (size_t j = 0; j < columns; j++) {
+            real *at = ex + i * row + j * width;
+            vec there = (vec)((mask)error & (winner == (real)(i * columns + j)));
+            store(at, add ? load(at) + there : there);
         }
+}
+
+INLINE void spread_all(const struct lm_operator *op, size_t rows, size_t columns, bool add,
+                       size_t width, const real *place, const real *ey, real *ex) {
+    size_t row = op->in[0].extent[2] * width, next = op->option[POOL_STRIDE][1] * width;
+    for (size_t r = 0, out = 0; r < pool_rows(op); r++) {
+        real *to = ex + pool_corner(op, r) * width;
+        for (size_t c = 0; c < op->out.extent[2]; c++, to += next)
+            for (size_t b = 0; b < width; b += LANES, out += LANES)
+                spread(rows, columns, add, row, width, place + out, ey + out, to + b);
+    }
 }
 
 /* Whether every unit of the input is in one window. */
@@ -92,23 +109,16 @@ static bool is_tiling(const struct lm_operator *op) {
 static void pull_input(const struct lm_operator *op, const real *parameters, const real *tape,
                        const real *ey, size_t width, real *const ex[]) {
     (void)parameters;
+    const size_t *size = op->option[POOL_SIZE];
     if (!ex[0])
         return;
-    size_t plane = op->in[0].extent[1] * op->in[0].extent[2] * width;
-    bool add = !is_tiling(op);
-    for (size_t row = 0; row < pool_rows(op); row++) {
-        if (add && row % op->out.extent[1] == 0)
-            memset(ex[0] + row / op->out.extent[1] * plane, 0, plane * sizeof(real));
-        real *in = ex[0] + pool_corner(op, row) * width;
-        size_t out = row * op->out.extent[2] * width;
-        for (size_t column = 0; column < op->out.extent[2]; column++) {
-            if (add)
-                spread(op, width, tape + out, ey + out, true, in);
-            else
-                spread(op, width, tape + out, ey + out, false, in);
-            in += op->option[POOL_STRIDE][1] * width;
-            out += width;
-        }
+    if (!is_tiling(op)) {
+        memset(ex[0], 0, lm_shape_units(&op->in[0]) * width * sizeof *ex[0]);
+        spread_all(op, size[0], size[1], true, width, tape, ey, ex[0]);
+    } else if (is_two_by_two(op)) {
+        spread_all(op, 2, 2, false, width, tape, ey, ex[0]);
+    } else {
+        spread_all(op, size[0], size[1], false, width, tape, ey, ex[0]);
     }
 }
 

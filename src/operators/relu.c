@@ -42,8 +42,10 @@ static void pull_input(const struct lm_operator *op, const real *parameters, con
     if (!ex[0])
         return;
     size_t n = op->tape * width;
-    for (size_t i = 0; i < n; i++)
-        ex[0][i] = tape[i] > 0 ? ey[i] : 0;
+    for (size_t i = 0; i < n; i++) {
+        real error = ey[i]; /* read in any case, so that no load needs a mask */
+        ex[0][i] = tape[i] > 0 ? error : 0;
+    }
 }
 
 const struct lm_operator_kind lm_relu = {

@@ -8,6 +8,7 @@
 
 #include "operators.h"
 
+#include <stdint.h>
 #include <string.h>
 
 #if defined __AVX512F__
@@ -74,6 +75,15 @@ INLINE real add_up(vec v) {
     for (int lane = 0; lane < LANES; lane++)
         sum += v[lane];
     return sum;
+}
+
+/* Of comparisons: all bits of a number or none. */
+typedef __typeof__(__builtin_choose_expr(sizeof(real) == 4, (int32_t)0, (int64_t)0)) mask
+    __attribute__((vector_size(VECTOR_BYTES)));
+
+/* a where the mask is set, else b. */
+INLINE vec pick(mask m, vec a, vec b) {
+    return (vec)((m & (mask)a) | (~m & (mask)b));
 }
 
 /* Keeps GCC from loading v again at every use, which costs a third of the speed. */
