@@ -1,0 +1,87 @@
+#include "multiply.h"
+
+#include "vector.h"
+
+enum {
+    BLOCK = 256,      /* inputs that are summed over in one go: their x stay in the L1 cache */
+    PANEL = 8 * TILE, /* units whose weights for a block stay in the L2 cache */
+    FAR = 4096,       /* weights that far apart get into each other's way in a cache */
+};
+
+/* Units o, ..., o + outs - 1 of some vectors of inputs from b on. */
+INLINE void product_tile(int outs, int vectors, const struct lm_multiplication *p, ptrdiff_t o,
+                         ptrdiff_t b) {
+    const real *x = p->x + b, *w = p->weight + o * p->out_step;
+    real *y = p->y + o * p->width + b;
+    vec sum[TILE][WIDE];
+    for (int k = 0; k < outs; k++)
+        for (int v = 0; v < vectors; v++)
+            sum[k][v] = p->adds ? load(y + k * p->width + v * LANES)
+                                : (p->bias ? p->bias[o + k] : 0) - (vec){0};
+    for (ptrdiff_t i = 0; i < p->ins; i++, x += p->width, w += p->in_step) {
+        vec input[WIDE];
+        for (int v = 0; v < vectors; v++)
+            input[v] = keep(load(x + v * LANES));
+        for (int k = 0; k < outs; k++)
+            for (int v = 0; v < vectors; v++)
+                sum[k][v] += w[k * p->out_step] * input[v];
+    }
+    for (int k = 0; k < outs; k++)
+        for (int v = 0; v < vectors; v++)
+            store(y + k * p->width + v * LANES, sum[k][v]);
+}
+
+INLINE void product_wide(int outs, const struct lm_multiplication *p, ptrdiff_t o,
+                         ptrdiff_t b) {
+    product_tile(outs, WIDE, p, o, b);
+}
+
+INLINE void product_narrow(int outs, const struct lm_multiplication *p, ptrdiff_t o,
+                           ptrdiff_t b) {
+    product_tile(outs, NARROW, p, o, b);
+}
+
+/* Some vectors of inputs of all units. */
+static void product_vectors(const struct lm_multiplication *p, ptrdiff_t b, bool wide) {
+    ptrdiff_t tiles = (p->outs + TILE - 1) / TILE;
+    for (ptrdiff_t tile = 0; tile < tiles; tile++) {
+        ptrdiff_t o = tile * p->outs / tiles, outs = (tile + 1) * p->outs / tiles - o;
+        if (wide) {
+            WITH_CHANNELS(outs, product_wide, p, o, b)
+        } else {
+            WITH_CHANNELS(outs, product_narrow, p, o, b)
+        }
+    }
+}
+
+/* A panel of units over a block of inputs. Weights that are far apart are put side by side. */
+static void product_panel(const struct lm_multiplication *p) {
+    real packed[BLOCK * PANEL];
+    struct lm_multiplication q = *p;
+    if (p->out_step == 1 && p->in_step >= FAR && p->outs == PANEL) {
+        for (ptrdiff_t i = 0; i < p->ins; i++)
+            memcpy(packed + i * PANEL, p->weight + i * p->in_step, PANEL * sizeof *packed);
+        q.weight = packed;
+        q.in_step = PANEL;
+    }
+    ptrdiff_t b = 0;
+    for (; b + WIDE * LANES <= p->width; b += WIDE * LANES)
+        product_vectors(&q, b, true);
+    for (; b < p->width; b += NARROW * LANES)
+        product_vectors(&q, b, false);
+}
+
+void lm_multiply(const struct lm_multiplication *p) {
+    for (ptrdiff_t i = 0; i < p->ins; i += BLOCK)
+        for (ptrdiff_t o = 0; o < p->outs; o += PANEL) {
+            struct lm_multiplication q = *p;
+            q.ins = least(BLOCK, p->ins - i);
+            q.outs = least(PANEL, p->outs - o);
+            q.weight += i * p->in_step + o * p->out_step;
+            q.bias = p->bias ? p->bias + o : NULL;
+            q.adds = i > 0;
+            q.x += i * p->width;
+            q.y += o * p->width;
+            product_panel(&q);
+        }
+}

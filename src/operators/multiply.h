@@ -1,0 +1,25 @@
+/* Multiplication of weights with the values or errors of a few inputs side by side, by which
+ * linear and large convolutions make their outputs and pull back. Internal to the operators.
+ *
+ * The weights are not packed: sums are kept in registers, a tile of up to TILE units x WIDE
+ * vectors of inputs (vector.h). */
+#ifndef LAMINA_MULTIPLY_H
+#define LAMINA_MULTIPLY_H
+
+#include "../tensor.h"
+
+/* y (outs, width) = bias + weights * x (ins, width); element (o, i) of the weights is at
+ * weight[o * out_step + i * in_step]. The width is a multiple of LM_LANE. */
+struct lm_multiplication {
+    ptrdiff_t outs, ins, width;
+    const real *weight, *bias; /* bias NULL: zero */
+    bool adds;                 /* to what y holds, instead of the bias */
+    ptrdiff_t out_step, in_step;
+    const real *x;
+    real *y;
+};
+
+/* Write y. */
+void lm_multiply(const struct lm_multiplication *multiplication);
+
+#endif
