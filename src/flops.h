@@ -1,10 +1,11 @@
-/* Flops: the floating-point operations that one training step cannot do without, which
- * `lamina bench` divides by the machine's peak to get the least time a step can take.
+/* Flops: the floating-point operations of one training step done in the plain way, which
+ * `lamina bench` divides by the machine's peak to get the least time a step can take so.
  *
  * What is counted: the multiplications and additions of operators with parameters (conv2d,
  * linear), two per weight and place where it is used; taps of a convolution that fall on
- * padding are none. Pooling, activation functions, errors, the loss and the optimizer are left
- * out. Each map counts
+ * padding are none. Large convolutions are done with fewer (operators/winograd.h), but count
+ * like others, so that a step with such may take less time than its floor. Pooling, activation
+ * functions, errors, the loss and the optimizer are left out. Each map counts
  *   forward    once, all layers
  *   predict    strict: at each step at which a value below has moved. A layer at distance d
  *              from the output (network.h) moves at the end of step d - 1 (from 0) for the

@@ -57,7 +57,8 @@ struct lm_operator_kind {
     bool (*infer)(struct lm_operator *op, struct lm_status *status);
 
     /* y and tape at x. x[k] (units of in[k], width), y (units of out, width), tape
-     * (op->tape, width). Local, no allocation, thread-safe; likewise below. */
+     * (op->tape, width). Local, thread-safe; allocates room to work in at most; likewise
+     * below. */
     void (*forward)(const struct lm_operator *op, const real *parameters, const real *const x[],
                     size_t width, real *y, real *tape);
 
@@ -89,6 +90,7 @@ struct lm_operator {
     size_t tape;                /* reals per input that pull_input needs */
     size_t rows_per_row;        /* local operators: y at a row depends on so many rows of the
                                    same channel of x, which no other row needs; else 0 */
+    bool whole;                 /* quickest for all channels and rows at once: not in bands */
     size_t channel, row;        /* of a band: its first channel and row; else 0 */
     double flops;               /* floating-point operations of forward per input, without
                                    those on padding */

@@ -14,6 +14,7 @@ struct band {
     const struct lm_stage_run *run;
     struct lm_operator op[LM_MAX_STAGE];
     size_t parts;
+    real *all; /* the first operator's output, when it is not made band by band; else NULL */
     real *buffer[BUFFERS], *tape[LM_MAX_STAGE];
 };
 
@@ -81,10 +82,16 @@ static real *whole_array(const struct lm_stage_run *run) {
     return run->work;
 }
 
+/* Whether the first operator works on all of its output at once. */
+static bool is_whole(const struct lm_stage_run *run) {
+    return run->op->whole && run->stage->n > 1;
+}
+
 static void init_band(struct band *band, const struct lm_stage_run *run) {
     size_t size = buffer_size(run->stage, run->op, run->width);
     real *at = run->work + lm_shape_units(&run->op->out) * run->width;
     band->run = run;
+    band->all = NULL;
     band->tape[0] = at;
     memset(band->buffer, 0, sizeof band->buffer);
     if (run->stage->n == 1)
@@ -116,12 +123,13 @@ static void set_band(struct band *band, size_t channel, size_t channels, size_t 
 }
 
 /* work(band, context) for every band. */
-static void for_bands(const struct lm_stage_run *run,
+static void for_bands(const struct lm_stage_run *run, real *all,
                       void (*work)(const struct band *band, void *context), void *context) {
     const struct lm_shape *out = &run->op[run->stage->n - 1].out;
     struct cut cut = cut_bands(run->stage, run->op, run->width);
     struct band band;
     init_band(&band, run);
+    band.all = all;
     for (size_t row = 0; row < out->extent[1]; row += cut.rows)
         for (size_t c = 0; c < out->extent[0]; c += cut.channels) {
             set_band(&band, c, least(cut.channels, out->extent[0] - c), row,
@@ -149,10 +157,18 @@ static real *part_of(const struct band *band, int k, size_t part, real *array, r
     return array ? array + start_of(band, k, part) : buffer;
 }
 
-/* The band of the first operator's output, without gaps: in the whole array if it has none
- * there, else in a buffer. */
+/* The band of the first operator's output: where all of it is, or without gaps in the whole
+ * array if it has none there, or in a buffer. */
 static real *first_output(const struct band *band, real *array) {
+    if (band->all)
+        return band->all + start_of(band, 0, 0);
     return band->parts == 1 && array ? array + start_of(band, 0, 0) : band->buffer[0];
+}
+
+/* From a part of that to the next. */
+static size_t part_step(const struct band *band) {
+    const size_t *all = band->run->op->out.extent;
+    return band->all ? all[1] * all[2] * band->run->width : part_size(band, 0);
 }
 
 /* Put a band of the first operator's output where it belongs. */
@@ -186,15 +202,22 @@ static void forward_band(const struct band *band, void *context) {
     const struct lm_stage_run *run = band->run;
     const struct lm_operator *op = band->op;
     real *y = first_output(band, run->y[0]);
-    op->kind->forward(op, run->parameters, run->x, run->width, y,
-                      run->tape[0] ? run->tape[0] : band->tape[0]);
-    keep_first(band, run->y[0], y);
+    if (!band->all) {
+        op->kind->forward(op, run->parameters, run->x, run->width, y,
+                          run->tape[0] ? run->tape[0] : band->tape[0]);
+        keep_first(band, run->y[0], y);
+    }
     for (size_t part = 0; part < band->parts; part++)
-        forward_part(band, part, y + part * part_size(band, 0));
+        forward_part(band, part, y + part * part_step(band));
 }
 
 void lm_stage_forward(const struct lm_stage_run *run) {
-    for_bands(run, forward_band, NULL);
+    real *all = NULL;
+    if (is_whole(run)) {
+        all = run->y[0] ? run->y[0] : whole_array(run);
+        run->op->kind->forward(run->op, run->parameters, run->x, run->width, all, NULL);
+    }
+    for_bands(run, all, forward_band, NULL);
 }
 
 struct change {
@@ -225,33 +248,47 @@ static const real *change_part(const struct band *band, const struct change *cha
     return dx;
 }
 
-/* The change of the first operator in a band. */
-static real *change_first(const struct band *band, const struct change *change) {
-    const struct lm_stage_run *run = band->run;
-    const struct lm_operator *op = band->op;
-    bool alone = run->stage->n == 1;
-    real *dy = first_output(band, alone ? change->dy : NULL);
-    real *tape = change->tape && change->tape[0] ? change->tape[0] : band->tape[0];
-    if (alone && !change->dy)
-        dy = whole_array(run);
+/* The change of the first operator, whole or restricted to a band. */
+static void change_operator(const struct lm_stage_run *run, const struct lm_operator *op,
+                            const struct change *change, real *dy, real *tape) {
     if (change->dx)
         op->kind->difference(op, run->parameters, run->x, run->y[0], change->dx, run->width, dy,
                              tape);
     else
         op->kind->forward(op, run->parameters, run->x, run->width, dy, tape);
+}
+
+/* The change of the first operator in a band. */
+static real *change_first(const struct band *band, const struct change *change) {
+    const struct lm_stage_run *run = band->run;
+    bool alone = run->stage->n == 1;
+    real *dy = first_output(band, alone ? change->dy : NULL);
+    real *tape = change->tape && change->tape[0] ? change->tape[0] : band->tape[0];
+    if (alone && !change->dy)
+        dy = whole_array(run);
+    if (!band->all)
+        change_operator(run, band->op, change, dy, tape);
     return dy;
+}
+
+/* The whole change of the first operator, where it is not made band by band; else NULL. */
+static real *change_all(const struct lm_stage_run *run, const struct change *change) {
+    if (!is_whole(run))
+        return NULL;
+    change_operator(run, run->op, change, whole_array(run), NULL);
+    return whole_array(run);
 }
 
 static void difference_band(const struct band *band, void *context) {
     real *dy = change_first(band, context);
     for (size_t part = 0; part < band->parts; part++)
-        change_part(band, context, part, dy + part * part_size(band, 0));
+        change_part(band, context, part, dy + part * part_step(band));
 }
 
 void lm_stage_difference(const struct lm_stage_run *run, const real *const dx[], real *dy,
                          real *const tape[]) {
     struct change change = {dx, dy, tape};
-    for_bands(run, difference_band, &change);
+    for_bands(run, change_all(run, &change), difference_band, &change);
 }
 
 /* --- pulling back ---------------------------------------------------------------------------
@@ -273,14 +310,14 @@ static void part_tapes(const struct band *band, size_t part, real *tape[]) {
         tape[k] = part_of(band, k, part, run->tape[k], NULL);
 }
 
-/* Room for the error at the first operator's output. Rows that no window covers have none. */
-static real *clear_pulled(const struct lm_stage_run *run) {
+/* No error has come to the rows of the first operator's output that no window covers. */
+static void clear_uncovered(const struct lm_stage_run *run, real *pulled) {
     const struct lm_stage *stage = run->stage;
-    const size_t *first = run->op->out.extent;
-    real *pulled = whole_array(run);
-    if (run->op[stage->n - 1].out.extent[1] * stage->above[0] < first[1])
-        memset(pulled, 0, first[0] * first[1] * first[2] * run->width * sizeof *pulled);
-    return pulled;
+    const size_t *first = run->op->out.extent, row = first[2] * run->width;
+    size_t covered = run->op[stage->n - 1].out.extent[1] * stage->above[0];
+    for (size_t c = 0; covered < first[1] && c < first[0]; c++)
+        memset(pulled + (c * first[1] + covered) * row, 0,
+               (first[1] - covered) * row * sizeof *pulled);
 }
 
 struct inference {
@@ -297,7 +334,7 @@ static void infer_band(const struct band *band, void *context) {
     for (size_t part = 0; part < band->parts; part++) {
         size_t at = start_of(band, last, part);
         const real *change =
-            change_part(band, &inference->change, part, first + part * part_size(band, 0));
+            change_part(band, &inference->change, part, first + part * part_step(band));
         error->make(error->context, at, part_size(band, last), change, inference->e + at);
         if (inference->pulled)
             pull_part(band, band->tape, inference->e + at,
@@ -317,8 +354,10 @@ void lm_stage_infer(const struct lm_stage_run *run, const real *const dx[],
     bool pulls = wants(run, ex);
     struct inference inference = {{dx, NULL, NULL}, error, e, NULL};
     if (run->stage->n > 1 && pulls)
-        inference.pulled = clear_pulled(run);
-    for_bands(run, infer_band, &inference);
+        inference.pulled = whole_array(run); /* each part in place of its change */
+    for_bands(run, change_all(run, &inference.change), infer_band, &inference);
+    if (inference.pulled)
+        clear_uncovered(run, inference.pulled);
     struct band band;
     init_band(&band, run);
     if (pulls)
@@ -341,15 +380,19 @@ static void pull_input_band(const struct band *band, void *context) {
     }
 }
 
+/* The error e at the last operator's output pulled back to the first one's. */
+static const real *pull_to_first(const struct lm_stage_run *run, const real *e) {
+    struct pulling pulling = {e, whole_array(run)};
+    for_bands(run, NULL, pull_input_band, &pulling);
+    clear_uncovered(run, pulling.to);
+    return pulling.to;
+}
+
 void lm_stage_pull_input(const struct lm_stage_run *run, const real *e, real *const ex[]) {
-    struct pulling pulling = {e, NULL};
     if (!wants(run, ex))
         return;
-    if (run->stage->n > 1) {
-        pulling.to = clear_pulled(run);
-        for_bands(run, pull_input_band, &pulling);
-        e = pulling.to;
-    }
+    if (run->stage->n > 1)
+        e = pull_to_first(run, e);
     run->op->kind->pull_input(run->op, run->parameters, run->tape[0], e, run->width, ex);
 }
 
@@ -370,5 +413,9 @@ static void pull_parameters_band(const struct band *band, void *context) {
 
 void lm_stage_pull_parameters(const struct lm_stage_run *run, const real *e, real *gradient) {
     struct pulling pulling = {e, gradient};
-    for_bands(run, pull_parameters_band, &pulling);
+    if (is_whole(run))
+        run->op->kind->pull_parameters(run->op, run->x[0], pull_to_first(run, e), run->width,
+                                       gradient);
+    else
+        for_bands(run, NULL, pull_parameters_band, &pulling);
 }

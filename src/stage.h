@@ -4,7 +4,8 @@
  * A band is some channels and some rows of the output, small enough that what one operator
  * makes is still in the nearest cache when the next one reads it: the large arrays between
  * them need not go through memory, nor be there at all. Bands change no bit of a result but for
- * parameter gradients, which are rounded once per band; the cut depends on sizes only.
+ * parameter gradients, which are rounded once per band; the cut depends on sizes only. A first
+ * operator that is `whole` (operator.h) is done at once, and the others band by band.
  *
  * All arrays are (units, width) of the whole output of an operator, for one chunk. */
 #ifndef LAMINA_STAGE_H

@@ -14,7 +14,7 @@
 enum { INPUTS = 2 };
 
 /* One stage each: operators, ended by one without a kind, and the shape of every input. Bands
- * have some 10000 reals: most outputs here are cut into several, by rows, channels, or both. */
+ * have some 33000 reals: most outputs here are cut into several, by rows, channels, or both. */
 static const struct test_case {
     struct lm_operator_spec op[LM_MAX_STAGE + 1];
     struct lm_shape in;
@@ -28,8 +28,8 @@ static const struct test_case {
     {{{&lm_conv2d, {"7", "2x3", "3x2", "1x0"}}, {&lm_relu, {0}}, {&lm_avgpool2d, {"2x5"}}},
      {3, {4, 43, 49}}},
     /* a row of windows is more than a band */
-    {{{&lm_conv2d, {"8", "1"}}, {&lm_maxpool2d, {"3"}}, {&lm_relu, {0}}}, {3, {2, 7, 173}}},
-    {{{&lm_conv2d, {"8", "1"}}, {&lm_avgpool2d, {"3x2"}}, {&lm_tanh, {0}}}, {3, {2, 4, 173}}},
+    {{{&lm_conv2d, {"8", "1"}}, {&lm_maxpool2d, {"3"}}, {&lm_relu, {0}}}, {3, {2, 7, 700}}},
+    {{{&lm_conv2d, {"8", "1"}}, {&lm_avgpool2d, {"3x2"}}, {&lm_tanh, {0}}}, {3, {2, 4, 700}}},
     /* a single row */
     {{{&lm_conv2d, {"20", "3x1"}}, {&lm_relu, {0}}}, {3, {1, 3, 300}}},
     {{{&lm_conv2d, {"20", "2x1"}}, {&lm_maxpool2d, {"2x3", "2x1"}}, {&lm_relu, {0}}},
@@ -49,13 +49,16 @@ static const struct test_case {
       {&lm_relu, {0}},
       {&lm_tanh, {0}}},
      {3, {2, 20, 20}}},
-    {{{&lm_linear, {"1500"}}, {&lm_relu, {0}}}, {1, {40, 1, 1}}},
-    {{{&lm_linear, {"1000"}}, {&lm_sigmoid, {0}}}, {1, {37, 1, 1}}},
-    {{{&lm_linear, {"1031"}}, {&lm_tanh, {0}}, {&lm_relu, {0}}}, {1, {300, 1, 1}}},
+    {{{&lm_linear, {"3000"}}, {&lm_relu, {0}}}, {1, {40, 1, 1}}},
+    {{{&lm_linear, {"2100"}}, {&lm_sigmoid, {0}}}, {1, {37, 1, 1}}},
+    {{{&lm_linear, {"2131"}}, {&lm_tanh, {0}}, {&lm_relu, {0}}}, {1, {300, 1, 1}}},
     {{{&lm_linear, {"9"}}, {&lm_relu, {0}}}, {1, {5, 1, 1}}},
     /* alone */
     {{{&lm_conv2d, {"13", "3"}}}, {3, {3, 19, 17}}},
-    {{{&lm_linear, {"1500"}}}, {1, {40, 1, 1}}},
+    /* A first operator that is whole. */
+    {{{&lm_conv2d, {"32", "3"}}, {&lm_relu, {0}}}, {3, {33, 9, 8}}},
+    {{{&lm_conv2d, {"34", "3"}}, {&lm_maxpool2d, {"2"}}, {&lm_relu, {0}}}, {3, {32, 19, 7}}},
+    {{{&lm_linear, {"3000"}}}, {1, {40, 1, 1}}},
     {{{&lm_maxpool2d, {"2"}}}, {3, {13, 19, 17}}},
     {{{&lm_relu, {0}}}, {3, {13, 19, 17}}},
     {{{&lm_tanh, {0}}}, {1, {1200, 1, 1}}},

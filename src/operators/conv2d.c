@@ -2,14 +2,17 @@
  * as PyTorch's (a correlation: kernels are not mirrored).
  *
  * Forward, difference and pull_input are one computation, the correlation, with other weights:
- * the pull back of stride s is s x s correlations with every s-th tap of mirrored kernels. */
+ * the pull back of stride s is s x s correlations with every s-th tap of mirrored kernels.
+ * Kernels of 3 x 3 between many channels have a quicker way (winograd.h). */
 #include "../memory.h"
 #include "correlate.h"
 #include "vector.h"
+#include "winograd.h"
 
 enum { CHANNELS, KERNEL, STRIDE, PADDING };
 
 enum {
+    MANY = 32,    /* channels that make transforms worth their while (winograd.h) */
     GROUP = 36,   /* taps whose weight gradients are summed in one go */
     PATCH = 1024, /* numbers of one channel that they are summed over in one go */
     SUMS = 4,     /* of a bias's errors, for additions that need not wait for each other */
@@ -36,6 +39,8 @@ static bool infer(struct lm_operator *op, struct lm_status *status) {
     op->fan_in = lm_product(op->in[0].extent[0], kernel[0] * kernel[1]);
     op->n_weights = lm_product(channels, op->fan_in);
     op->n_biases = channels;
+    op->whole = kernel[0] == 3 && kernel[1] == 3 && op->option[STRIDE][0] == 1 &&
+                op->option[STRIDE][1] == 1 && channels >= MANY && op->in[0].extent[0] >= MANY;
     op->flops =
         2.0 * (double)(channels * op->in[0].extent[0]) * count_taps(op, 0) * count_taps(op, 1);
     return true;
@@ -52,24 +57,38 @@ static struct lm_axis forward_axis(const struct lm_operator *op, int axis) {
                             .step = (ptrdiff_t)op->option[STRIDE][axis],
                             .padding = (ptrdiff_t)op->option[PADDING][axis] - skipped,
                             .taps = (ptrdiff_t)op->option[KERNEL][axis],
-                            .weight_step = axis ? 1 : (ptrdiff_t)op->option[KERNEL][1]};
+                            .weight_step = axis ? 1 : (ptrdiff_t)op->option[KERNEL][1],
+                            .origin = axis ? 0 : (ptrdiff_t)op->row};
+}
+
+static void correlate(const struct lm_operator *op, const struct lm_correlation *k) {
+    if (op->whole)
+        lm_winograd_correlate(k);
+    else
+        lm_correlate(k);
+}
+
+/* Of all but the bias and what goes in and out. */
+static struct lm_correlation forward_correlation(const struct lm_operator *op,
+                                                 const real *weight, size_t width) {
+    return (struct lm_correlation){
+        .rows = forward_axis(op, 0),
+        .columns = forward_axis(op, 1),
+        .in_channels = (ptrdiff_t)op->in[0].extent[0],
+        .out_channels = (ptrdiff_t)op->out.extent[0],
+        .width = (ptrdiff_t)width,
+        .weight = weight + op->channel * op->fan_in,
+        .weight_in = (ptrdiff_t)(op->option[KERNEL][0] * op->option[KERNEL][1]),
+        .weight_out = (ptrdiff_t)op->fan_in};
 }
 
 static void apply(const struct lm_operator *op, const real *weight, const real *bias,
                   const real *x, size_t width, real *y) {
-    struct lm_correlation k = {.rows = forward_axis(op, 0),
-                               .columns = forward_axis(op, 1),
-                               .in_channels = (ptrdiff_t)op->in[0].extent[0],
-                               .out_channels = (ptrdiff_t)op->out.extent[0],
-                               .width = (ptrdiff_t)width,
-                               .weight = weight + op->channel * op->fan_in,
-                               .weight_in =
-                                   (ptrdiff_t)(op->option[KERNEL][0] * op->option[KERNEL][1]),
-                               .weight_out = (ptrdiff_t)op->fan_in,
-                               .bias = bias ? bias + op->channel : NULL,
-                               .in = x,
-                               .out = y};
-    lm_correlate(&k);
+    struct lm_correlation k = forward_correlation(op, weight, width);
+    k.bias = bias ? bias + op->channel : NULL;
+    k.in = x;
+    k.out = y;
+    correlate(op, &k);
 }
 
 static void forward(const struct lm_operator *op, const real *parameters, const real *const x[],
@@ -121,7 +140,7 @@ static void pull_input(const struct lm_operator *op, const real *parameters, con
             k.rows = backward_axis(&rows, i, &last_row);
             k.columns = backward_axis(&columns, j, &last_column);
             k.weight = parameters + last_row * rows.weight_step + last_column;
-            lm_correlate(&k);
+            correlate(op, &k);
         }
 }
 
@@ -272,8 +291,8 @@ static void pull_bias(size_t channels, ptrdiff_t n, const real *ey, real *gradie
     }
 }
 
-static void pull_parameters(const struct lm_operator *op, const real *x, const real *ey,
-                            size_t width, real *gradient) {
+static void pull_weights(const struct lm_operator *op, const real *x, const real *ey,
+                         size_t width, real *gradient) {
     struct tile t = {.rows = forward_axis(op, 0), .columns = forward_axis(op, 1), .x = x};
     ptrdiff_t outs = (ptrdiff_t)op->out.extent[0], ins = (ptrdiff_t)op->in[0].extent[0];
     ptrdiff_t tiles = (outs + TILE - 1) / TILE;
@@ -286,7 +305,20 @@ static void pull_parameters(const struct lm_operator *op, const real *x, const r
         t.e = ey + o * t.e_channel;
         pull_tile(&t, ins, gradient + ((ptrdiff_t)op->channel + o) * (ptrdiff_t)op->fan_in);
     }
-    pull_bias(op->out.extent[0], t.e_channel, ey, gradient + op->n_weights + op->channel);
+}
+
+static void pull_parameters(const struct lm_operator *op, const real *x, const real *ey,
+                            size_t width, real *gradient) {
+    size_t plane = op->out.extent[1] * op->out.extent[2];
+    if (op->whole) {
+        struct lm_correlation k = forward_correlation(op, gradient, width);
+        k.in = x;
+        lm_winograd_gradient(&k, ey, gradient + op->channel * op->fan_in);
+    } else {
+        pull_weights(op, x, ey, width, gradient);
+    }
+    pull_bias(op->out.extent[0], (ptrdiff_t)(plane * width), ey,
+              gradient + op->n_weights + op->channel);
 }
 
 const struct lm_operator_kind lm_conv2d = {

@@ -18,6 +18,7 @@ struct lm_axis {
     ptrdiff_t first, apart, count;
     ptrdiff_t step, padding;
     ptrdiff_t taps, weight_step;
+    ptrdiff_t origin; /* of a band: what its first output is in the whole axis; else 0 */
 };
 
 /* Weights, inputs (in_channels, rows.in, columns.in, width) and outputs (out_channels,
