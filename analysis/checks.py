@@ -8,7 +8,7 @@ import lamina
 import published
 import reproduction
 import theory
-from tables import number
+from tables import number, spread
 
 STRICT_MEDIANS = (0.975, 0.913, 0.728, 0.288)  # of Figure 1, V1 to PFC
 ACCURACY_BOUND = {"mnist": 0.01, "cifar10": 0.04}
@@ -42,22 +42,21 @@ def all_checks(runs):
 
 def accuracies(runs, figure, data):
     """Accuracy over the last 50 steps, of predictive coding and of backprop."""
-    prefix, beside = figure, "fig1" if figure == "fig1" else "fig3"
-    if data == "cifar10":
-        prefix, beside = f"{prefix}-cifar", f"{beside}-cifar"
-    old, checks, bound = published.curves(figure, data), [], ACCURACY_BOUND[data]
-    groups = [("PC", f"{prefix}-{s}") for s in reproduction.STATES] + [("BP", f"{beside}-backprop")]
+    prefix, old = reproduction.prefix_of(figure, data), published.curves(figure, data)
+    groups = [("PC", f"{prefix}-{s}") for s in reproduction.STATES]
+    groups.append(("BP", reproduction.backprop(figure, data)))
+    checks, bound = [], ACCURACY_BOUND[data]
     for kind, name in groups:
-        group = reproduction.networks(runs, name)
-        if not group or len(group[0]["training"]["step"]) < len(old["step"]):
+        group = reproduction.whole(runs, name, len(old["step"]))
+        if not group:
             continue
         for split, curve in (("train", "accuracy"), ("test", "test_accuracy")):
-            ours = reproduction.finals(group, curve).mean()
+            ours = reproduction.finals(group, curve)
             theirs = reproduction.last_mean(old["accuracy"][f"{kind}_{split}"])
             checks.append(check(
                 f"{figure.capitalize()}, {data}: accuracy, last 50 steps, {split}, {name}"
-                f" ({count(group)})", f"{ours:.4f}", f"{theirs:.4f} \u00b1 {bound}",
-                abs(ours - theirs) <= bound))
+                f" ({count(group)})", spread(ours, 4), f"{theirs:.4f} \u00b1 {bound}",
+                abs(ours.mean() - theirs) <= bound))
     return checks
 
 
@@ -199,9 +198,9 @@ def noise(runs):
     """Figures 3 and 5: medians over the training steps of what float32 values add."""
     checks = []
     for figure, names in (("fig3", ("angle",)), ("fig5", ("relative_error", "angle"))):
-        group = reproduction.networks(runs, f"{figure}-value")
         old = published.curves(figure)
-        if not group or len(group[0]["training"]["step"]) < len(old["step"]):
+        group = reproduction.whole(runs, f"{figure}-value", len(old["step"]))
+        if not group:
             continue
         for name in names:
             ours = reproduction.medians(group, name).mean(axis=0)[:-1]

@@ -98,17 +98,22 @@ def group(runs, *prefixes):
     return [run for prefix in prefixes for run in reproduction.networks(runs, prefix)]
 
 
+def training_runs(runs, figure, data):
+    """The runs of a figure of training and data set, in the order of their rows."""
+    prefix = reproduction.prefix_of(figure, data)
+    return group(runs, *(f"{prefix}-{s}" for s in reproduction.STATES))
+
+
 def draw_figures(runs):
     """Name and figure of everything that there are runs for, one by one."""
     for k in (1, 3, 5):
-        beside = "fig1" if k == 1 else "fig3"
-        parts = [f"fig{k}-value", f"fig{k}-deviation", f"fig{k}-cifar-deviation"]
-        found = group(runs, *parts)
+        figure, found, beside = f"fig{k}", [], []
+        for data in ("mnist", "cifar10"):
+            rows = training_runs(runs, figure, data)
+            found += rows
+            beside += group(runs, reproduction.backprop(figure, data)) if rows else []
         if found:
-            others = [f"{beside}-backprop"]
-            if reproduction.networks(runs, parts[2]):
-                others.append(f"{beside}-cifar-backprop")
-            yield f"figure{k}", figure_command.draw(found + group(runs, *others), f"fig{k}")
+            yield f"figure{k}", figure_command.draw(found + beside, figure)
         found = group(runs, f"fig{k + 1}-value", f"fig{k + 1}-deviation") if k < 5 else []
         if found:
             yield f"figure{k + 1}", figure_command.draw(found, f"fig{k + 1}")
@@ -192,8 +197,7 @@ def processor():
 def deviation_tables(runs):
     """Our numbers beside the published ones, for every figure that there are runs for."""
     for figure, data in published.TRAINING:
-        prefix = figure if data == "mnist" else f"{figure}-cifar"
-        if any(reproduction.networks(runs, f"{prefix}-{s}") for s in reproduction.STATES):
+        if training_runs(runs, figure, data):
             yield tables.training(runs, figure, data)
     for figure, step_sizes, lengths in (("fig2", (0.1, 0.2), (20, 100, 400)),
                                         ("fig4", (0.1, 0.2, 0.5, 1), (20, 200))):

@@ -1,6 +1,7 @@
 """The runs that experiments/rosenbaum2022/reproduce leaves in its folder, by name.
 
-    runs/FIGURE-STATE-SEED.h5     fig1-value-0: Figure 1, `inference.state: value`, seed 0
+    runs/FIGURE-STATE-SEED.h5     fig1-value-0: Figure 1, `inference.state: value`, seed 0;
+                                  fig5-cifar-deviation-0: the same of Figure 5 on CIFAR-10
     runs/FIGURE-backprop-SEED.h5  the networks trained by backprop beside fig1 and fig3
     runs/FIGURE-float64.h5        seed 0 of state `value`, calculated in double precision
     runs/FIGURE-rounding-*.h5     updates after 20 steps: value, deviation, float64
@@ -30,6 +31,22 @@ def networks(runs, prefix):
     found = [name for name in runs if name.rpartition("-")[0] == prefix
              and name.rpartition("-")[2].isdigit()]
     return [runs[name] for name in sorted(found, key=lambda n: int(n.rpartition("-")[2]))]
+
+
+def whole(runs, prefix, steps):
+    """The runs PREFIX-0, PREFIX-1, ... of at least so many training steps."""
+    return [run for run in networks(runs, prefix)
+            if run["attributes"].get("steps_done", 0) >= steps]
+
+
+def prefix_of(figure, data="mnist"):
+    """What the names of the runs of a figure and data set begin with."""
+    return figure if data == "mnist" else f"{figure}-cifar"
+
+
+def backprop(figure, data="mnist"):
+    """The prefix of the runs trained by backprop that a figure of training compares with."""
+    return prefix_of("fig1" if figure == "fig1" else "fig3", data) + "-backprop"
 
 
 def last_mean(curve):

@@ -37,12 +37,13 @@ def spread(values, digits=3):
 
 def training(runs, figure, data="mnist"):
     """Final losses and accuracies, and medians over the steps of each layer's curves."""
-    prefix = figure if data == "mnist" else f"{figure}-cifar"
-    groups = {s: reproduction.networks(runs, f"{prefix}-{s}") for s in reproduction.STATES}
-    groups = {s: group for s, group in groups.items() if group}
-    old = shorten(published.curves(figure, data), next(iter(groups.values())))
-    beside = "fig1" if figure == "fig1" else "fig3" + prefix[4:]
-    rows = final_rows(groups, reproduction.networks(runs, f"{beside}-backprop"), old)
+    old, beside = published.curves(figure, data), reproduction.backprop(figure, data)
+    groups = by_state(runs, reproduction.prefix_of(figure, data), len(old["step"]))
+    steps = min([len(old["step"])] + [run["attributes"].get("steps_done", 0)
+                                      for group in groups.values() for run in group])
+    old, groups = shorten(old, steps), {s: shorten_all(groups[s], steps) for s in groups}
+    backprop = shorten_all(reproduction.whole(runs, beside, steps), steps)
+    rows = final_rows(groups, backprop, old)
     layers = next(iter(groups.values()))[0]["layers"]
     for name, words in (("relative_error", "relative error"), ("angle", "angle, degrees")):
         theirs = reproduction.median(old[name])
@@ -52,18 +53,33 @@ def training(runs, figure, data="mnist"):
                         + cells({s: ours[s][:, i] for s in ours}, theirs[i]))
     return {"title": f"{figure[:3].capitalize()} {figure[3:]}, "
                      f"{'MNIST' if data == 'mnist' else 'CIFAR-10'}",
-            "note": f"Of the first {len(old['step'])} training steps, published and ours. Losses "
+            "note": f"Of the first {steps} training steps, published and ours. Losses "
                     "and accuracies are means of the last 50 of them, the others medians; of several networks the mean (lowest \u2026 highest).",
             "columns": ["", "published"] + headings(groups), "rows": rows}
 
 
-def shorten(old, group):
-    """Published curves as far as the shortest of our runs went."""
-    steps = min(run["attributes"].get("steps_done", 0) for run in group)
-    keep = old["step"] < steps
+def by_state(runs, prefix, steps):
+    """Per state the networks of at least so many training steps or, with none, the shorter."""
+    found = {}
+    for state in reproduction.STATES:
+        name = f"{prefix}-{state}"
+        group = reproduction.whole(runs, name, steps) or reproduction.networks(runs, name)
+        if group:
+            found[state] = group
+    return found
+
+
+def shorten(curves, steps):
+    """The first `steps` training steps of published curves or of ours."""
+    keep = curves["step"] < steps
     return {name: {key: curve[keep] for key, curve in content.items()}
             if isinstance(content, dict) else content[..., keep]
-            for name, content in old.items()}
+            for name, content in curves.items()}
+
+
+def shorten_all(group, steps):
+    """Some networks, with the first `steps` training steps only."""
+    return [{**run, "training": shorten(run["training"], steps)} for run in group]
 
 
 def headings(groups):

@@ -18,10 +18,12 @@ SPLITS = (("train", "training", ""), ("test", "test", "test_"))
 
 
 def series(runs):
-    """Runs that differ in their seed only, together: a list of lists, in order."""
+    """Runs of the same length that differ in their seed only, together: a list of lists, in
+    order."""
     found = {}
     for run in runs:
-        found.setdefault(lamina.same_but_for_seed(run), []).append(run)
+        key = lamina.same_but_for_seed(run), run["attributes"].get("steps_done")
+        found.setdefault(key, []).append(run)
     return list(found.values())
 
 

@@ -156,6 +156,12 @@ def test_each_state_and_data_set_has_a_row(tmp_path):
     assert "CIFAR-10" in axes[8].figure._suptitle.get_text()
 
 
+def test_networks_of_other_lengths_are_series_of_their_own(tmp_path):
+    axes = panels(write_training(tmp_path / "long.h5", points=80, seed=0),
+                  write_training(tmp_path / "short.h5", points=20, seed=1))
+    assert len(axes) == 8
+
+
 def test_published_curves_are_thin_lines_behind(tmp_path):
     layers = ["V1", "V2", "IT", "PFC", "out"]
     run = lamina.open_run(write_training(tmp_path / "run.h5", layers=layers,

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import h5py
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -113,6 +114,52 @@ def test_shorter_runs_are_held_against_as_many_published_steps(tmp_path):
     expected = published.curves("fig1")["loss"]["PC_train"][50:100].mean()
     assert cell(table, ("loss, predictive coding, train",), "published") == f"{expected:.3g}"
     assert "first 100 training steps" in table["note"]
+
+
+CIFAR_LAYERS = ["V1", "V2", "V4", "IT", "PFC", "out"]
+
+
+@pytest.fixture
+def cifar(tmp_path):
+    """CIFAR-10: of Figure 5 two networks as long as the published one, their accuracies 0.06 above
+    and 0.02 below it, and a shorter one; of Figure 3 a short one."""
+    (tmp_path / "runs").mkdir()
+    for name, points in (("fig5-cifar-deviation-0", 975), ("fig5-cifar-deviation-1", 975),
+                         ("fig5-cifar-deviation-2", 60), ("fig3-cifar-deviation-0", 20)):
+        figure_5 = name.startswith("fig5")
+        write_training(tmp_path / "runs" / f"{name}.h5", points=points, seed=int(name[-1]),
+                       data="cifar10", layers=CIFAR_LAYERS, levels=[0] * 6,
+                       step=1 if figure_5 else 0.1, steps=6 if figure_5 else 20, **FIXED)
+    runs, old = reproduction.open_runs(tmp_path), published.curves("fig5", "cifar10")["accuracy"]
+    for seed, off in ((0, 0.06), (1, -0.02)):
+        for name, curve in (("accuracy", "PC_train"), ("test_accuracy", "PC_test")):
+            runs = replaced(runs, f"fig5-cifar-deviation-{seed}", name,
+                            lambda _: old[curve] + off, "training")
+    return runs
+
+
+def test_accuracy_on_cifar10_is_the_mean_of_the_networks_that_went_all_the_way(cifar):
+    rows = checks.accuracies(cifar, "fig5", "cifar10")
+    claims = [row["claim"].partition(", last 50 steps, ")[2] for row in rows]
+    assert claims == ["train, fig5-cifar-deviation (2 networks)",
+                      "test, fig5-cifar-deviation (2 networks)"]
+    assert rows[0]["ours"] == "0.6453 (0.6053 … 0.6853)" and rows[0]["passed"]
+    assert rows[0]["expected"] == "0.6253 ± 0.04"
+    table = tables.training(cifar, "fig5", "cifar10")
+    assert cell(table, ("accuracy, predictive coding, train",), "ours, deviations stored") == (
+        "0.645 (0.605 … 0.685)")
+    del cifar["fig5-cifar-deviation-1"]
+    assert not checks.accuracies(cifar, "fig5", "cifar10")[0]["passed"]
+    assert checks.accuracies(cifar, "fig3", "cifar10") == []
+
+
+def test_figures_of_cifar10_show_every_network(cifar):
+    figures = dict(report.draw_figures(cifar))
+    assert list(figures) == ["figure3", "figure5"]
+    titles = [part._suptitle.get_text() for part in figures["figure5"].subfigs]
+    assert "2 networks" in titles[0] and "networks" not in titles[1]
+    for figure in figures.values():
+        plt.close(figure)
 
 
 def test_gradients_table(runs):
