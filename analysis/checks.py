@@ -44,17 +44,18 @@ def accuracies(runs, figure, data):
     """Accuracy over the last 50 steps, of predictive coding and of backprop."""
     prefix, old = reproduction.prefix_of(figure, data), published.curves(figure, data)
     groups = [("PC", f"{prefix}-{s}") for s in reproduction.STATES]
-    groups.append(("BP", reproduction.backprop(figure, data)))
+    groups.append(("BP", reproduction.backprop(runs, figure, data)))
     checks, bound = [], ACCURACY_BOUND[data]
     for kind, name in groups:
         group = reproduction.whole(runs, name, len(old["step"]))
         if not group:
             continue
+        words = f"{name} as backprop" if (kind, name) == ("BP", reproduction.LIKE_BACKPROP) else name
         for split, curve in (("train", "accuracy"), ("test", "test_accuracy")):
             ours = reproduction.finals(group, curve)
             theirs = reproduction.last_mean(old["accuracy"][f"{kind}_{split}"])
             checks.append(check(
-                f"{figure.capitalize()}, {data}: accuracy, last 50 steps, {split}, {name}"
+                f"{figure.capitalize()}, {data}: accuracy, last 50 steps, {split}, {words}"
                 f" ({count(group)})", spread(ours, 4), f"{theirs:.4f} \u00b1 {bound}",
                 abs(ours.mean() - theirs) <= bound))
     return checks

@@ -25,8 +25,9 @@ import training_figure
 from style import save
 
 
-def draw(runs, figure=None):
-    """The figure of some runs; ValueError when their content does not make one."""
+def draw(runs, figure=None, beside=()):
+    """The figure of some runs, and of training runs `beside` them as backprop's; ValueError when
+    their content does not make one."""
     for run in runs:
         if run["gradients"] is None and run["training"] is None:
             raise ValueError(f"{run['path']}: neither /training nor /gradients is in the file")
@@ -36,7 +37,9 @@ def draw(runs, figure=None):
     for run in runs:
         if run[kind] is None:
             raise ValueError(f"{run['path']}: no /{kind} to draw beside {runs[0]['path']}")
-    return {"gradients": gradients_figure, "training": training_figure}[kind].draw(runs, figure)
+    if kind == "gradients":
+        return gradients_figure.draw(runs, figure)
+    return training_figure.draw(runs, figure, beside)
 
 
 def fail(code, message):

@@ -111,9 +111,9 @@ def draw_figures(runs):
         for data in ("mnist", "cifar10"):
             rows = training_runs(runs, figure, data)
             found += rows
-            beside += group(runs, reproduction.backprop(figure, data)) if rows else []
+            beside += group(runs, reproduction.backprop(runs, figure, data)) if rows else []
         if found:
-            yield f"figure{k}", figure_command.draw(found + beside, figure)
+            yield f"figure{k}", figure_command.draw(found, figure, beside)
         found = group(runs, f"fig{k + 1}-value", f"fig{k + 1}-deviation") if k < 5 else []
         if found:
             yield f"figure{k + 1}", figure_command.draw(found, f"fig{k + 1}")

@@ -37,7 +37,7 @@ def spread(values, digits=3):
 
 def training(runs, figure, data="mnist"):
     """Final losses and accuracies, and medians over the steps of each layer's curves."""
-    old, beside = published.curves(figure, data), reproduction.backprop(figure, data)
+    old, beside = published.curves(figure, data), reproduction.backprop(runs, figure, data)
     groups = by_state(runs, reproduction.prefix_of(figure, data), len(old["step"]))
     steps = min([len(old["step"])] + [run["attributes"].get("steps_done", 0)
                                       for group in groups.values() for run in group])
@@ -54,7 +54,9 @@ def training(runs, figure, data="mnist"):
     return {"title": f"{figure[:3].capitalize()} {figure[3:]}, "
                      f"{'MNIST' if data == 'mnist' else 'CIFAR-10'}",
             "note": f"Of the first {steps} training steps, published and ours. Losses "
-                    "and accuracies are means of the last 50 of them, the others medians; of several networks the mean (lowest \u2026 highest).",
+                    "and accuracies are means of the last 50 of them, the others medians; of several networks the mean (lowest \u2026 highest)."
+                    + (f" {reproduction.LIKE_BACKPROP_NOTE}"
+                       if backprop and beside == reproduction.LIKE_BACKPROP else ""),
             "columns": ["", "published"] + headings(groups), "rows": rows}
 
 

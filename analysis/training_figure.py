@@ -11,9 +11,11 @@ import numpy as np
 
 import lamina
 import published
+import reproduction
 import style
 import theory
 
+FIGURE_5_AS_BACKPROP = "backprop (taken from Figure 5)"
 SPLITS = (("train", "training", ""), ("test", "test", "test_"))
 
 
@@ -49,6 +51,11 @@ def stack(runs, name):
     return np.array([run["training"][name] for run in runs])
 
 
+def is_backprop(runs):
+    """Whether a series was trained by backprop."""
+    return lamina.setting(runs[0], "inference.rule") == "backprop"
+
+
 def label(runs):
     """The rule of a series, in words."""
     rule = str(lamina.setting(runs[0], "inference.rule", "unknown rule"))
@@ -59,7 +66,7 @@ def title(runs):
     """What a series of runs is: data, rule, step size, steps, state, how far it came."""
     run = runs[0]
     parts = [data_name(run), label(runs)]
-    if lamina.setting(run, "inference.rule") != "backprop":
+    if not is_backprop(runs):
         parts.append(f"$\\eta$ = {lamina.setting(run, 'inference.step', '?')}")
         parts.append(f"$n$ = {lamina.setting(run, 'inference.steps', '?')}")
         parts.append(precision(run))
@@ -81,16 +88,18 @@ def precision(run):
 
 
 def draw_progress(ax, groups, name, old):
-    """Curve `name` and test_`name` of every series over training steps."""
+    """Curve `name` and test_`name` of every series over training steps; what comes after the
+    first is drawn as backprop's."""
     drawn, count = False, 2 * len(groups)
     for i, runs in enumerate(groups):
-        kind = "BP" if lamina.setting(runs[0], "inference.rule") == "backprop" else "PC"
+        kind = "BP" if i > 0 or is_backprop(runs) else "PC"
+        words = FIGURE_5_AS_BACKPROP if i > 0 and not is_backprop(runs) else label(runs)
         for j, (key, split, prefix) in enumerate(SPLITS):
             which = 2 * i + j
             look = {"color": style.COLOURS[which % len(style.COLOURS)],
                     "linestyle": style.LINES[which % len(style.LINES)],
                     "marker": style.MARKERS[which % len(style.MARKERS)],
-                    "label": f"{label(runs)}:\n{split} inputs"}
+                    "label": f"{words}:\n{split} inputs"}
             if old and i < 2:
                 ax.plot(old["step"], old[name][f"{kind}_{key}"], color=look["color"],
                         **style.PUBLISHED)
@@ -130,7 +139,7 @@ def draw_closed_form(ax, run):
 
 
 def draw_row(axes, runs, beside, letters, old):
-    """The four panels of one series; `beside` are series of backprop."""
+    """The four panels of one series; `beside` are series to draw as backprop's."""
     draw_progress(axes[0], [runs] + beside, "loss", old)
     style.letter(axes[0], letters[0], "Loss")
     loss = str(lamina.setting(runs[0], "network.loss", "loss"))
@@ -161,19 +170,21 @@ def row_letters(groups):
     return letters
 
 
-def explain(figure, groups, old):
+def explain(figure, groups, beside, old):
     """The small print: what thick, thin and dotted lines and bands are."""
     window = style.smoothing_window(len(groups[0][0]["training"]["step"]))
-    several = max(len(runs) for runs in groups) > 1
+    networks = [len(runs) for runs in groups + beside]
     words = []
     if window > 1:
         words.append(f"Thick lines: moving average over {window} points"
                      + (", mean of all networks, with the band from the lowest to the highest."
-                        if several else "."))
+                        if max(networks) > 1 else "."))
     if old:
         words.append("Thin lines: published.")
-    elif window > 1 and not several:
+    elif window > 1 and min(networks) == 1:
         words.append("Thin lines: every point.")
+    if not all(is_backprop(runs) for runs in beside):
+        words.append(reproduction.LIKE_BACKPROP_NOTE)
     if words:
         style.footnote(figure, " ".join(words))
 
@@ -195,14 +206,17 @@ def draw_rows(groups, beside, old):
             axes[0, 0].legend(loc="upper right", handlelength=3.2, fontsize=7, frameon=False)
         style.legend_beside(axes[-1][-2:], "layer")
         part.suptitle(title(runs), fontsize=10, x=0.01, ha="left")
-    explain(figure, groups, any(old))
+    explain(figure, groups, beside, any(old))
     return figure
 
 
-def draw(runs, figure=None):
-    """The figure of training runs, over the published curves of `figure` ("fig1", ...)."""
+def draw(runs, figure=None, beside=()):
+    """The figure of training runs, over the published curves of `figure` ("fig1", ...). Those
+    trained by backprop are drawn beside the others, and as backprop's the runs `beside`."""
     groups = series(runs)
-    beside = [g for g in groups if lamina.setting(g[0], "inference.rule") == "backprop"]
-    rows = [g for g in groups if g not in beside] or [beside.pop(0)]
+    backprop = [g for g in groups if is_backprop(g)]
+    rows = [g for g in groups if g not in backprop] or [backprop.pop(0)]
+    tasks = [task(g[0]) for g in rows]
+    beside = [g for g in backprop + series(beside) if task(g[0]) in tasks]
     old = [published.curves(figure, published_data(g[0])) if figure else None for g in rows]
     return draw_rows(rows, beside, old)

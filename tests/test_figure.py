@@ -162,6 +162,23 @@ def test_networks_of_other_lengths_are_series_of_their_own(tmp_path):
     assert len(axes) == 8
 
 
+def test_runs_that_stand_for_backprop_say_so(tmp_path):
+    run = lamina.open_run(write_training(tmp_path / "run.h5", "fixed-prediction"))
+    equal = [lamina.open_run(write_training(tmp_path / f"{seed}.h5", "fixed-prediction", seed=seed,
+                                            step=1)) for seed in (0, 1)]
+    drawn = figure.draw([run], beside=equal)
+    assert len(drawn.axes) == 4
+    labels = drawn.axes[0].get_legend_handles_labels()[1]
+    assert labels[2:] == [f"backprop (taken from Figure 5):\n{split} inputs"
+                          for split in ("training", "test")]
+    assert drawn.axes[0].collections, "the band of the two"
+    assert "bit for bit" in drawn._supxlabel.get_text()
+    backprop = lamina.open_run(write_training(tmp_path / "backprop.h5", "backprop"))
+    drawn = figure.draw([run], beside=[backprop])
+    assert drawn.axes[0].get_legend_handles_labels()[1][2] == "backprop:\ntraining inputs"
+    assert "bit for bit" not in drawn._supxlabel.get_text()
+
+
 def test_published_curves_are_thin_lines_behind(tmp_path):
     layers = ["V1", "V2", "IT", "PFC", "out"]
     run = lamina.open_run(write_training(tmp_path / "run.h5", layers=layers,
