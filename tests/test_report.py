@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from program import DOUBLE, ENVIRONMENT, FLOAT, SOURCE, needs_mnist, slow
+from program import DOUBLE, ENVIRONMENT, FLOAT, MNIST, SOURCE, needs_mnist, slow
 from run_files import ANALYSIS, write_gradients, write_training
 import checks
 import finding
@@ -300,17 +300,48 @@ def test_mistakes(tmp_path):
     assert run_report(tmp_path).returncode == 65
 
 
-def reproduce(folder, *arguments, program=FLOAT):
+def reproduce(folder, *arguments, program=FLOAT, double=DOUBLE, **environment):
     return subprocess.run([SOURCE / "experiments/rosenbaum2022/reproduce", "--seeds", "1", "--steps",
                            "2", *arguments, folder], capture_output=True, text=True, timeout=300,
-                          env={**ENVIRONMENT, "LAMINA": program, "LAMINA_DOUBLE": DOUBLE})
+                          env={**ENVIRONMENT, "LAMINA": program, "LAMINA_DOUBLE": double,
+                               **environment})
 
 
 def test_reproduce_says_what_is_wrong(tmp_path):
     done = reproduce(tmp_path, "--seeds", "none")
     assert done.returncode == 64 and "--seeds 'none'" in done.stderr
+    done = reproduce(tmp_path, "--cifar-seeds", "0")
+    assert done.returncode == 64 and "--cifar-seeds '0'" in done.stderr
     done = reproduce(tmp_path, "--tables")
     assert done.returncode == 64 and "--tables" in done.stderr
+
+
+@needs_mnist
+def test_reproduce_trains_as_many_networks_on_cifar10_as_asked_for(tmp_path):
+    """The program only writes down what it was started for."""
+    program, data, out = tmp_path / "lamina", tmp_path / "data", tmp_path / "out"
+    program.write_text(f"""#!/bin/sh
+[ "$1" = train ] || exit 0
+echo "$@" >>{tmp_path}/trained
+while [ "$1" != -o ]; do shift; done
+touch "${{2%.h5}}.checkpoint-000002.h5"
+""")
+    program.chmod(0o755)
+    (data / "cifar10").mkdir(parents=True)
+    (data / "mnist").symlink_to(MNIST)
+    for name in [f"data_batch_{k}.bin" for k in range(1, 6)] + ["test_batch.bin"]:
+        with open(data / "cifar10" / name, "wb") as file:
+            file.truncate(10000 * 3073)
+    done = reproduce(out, "--cifar", "--cifar-seeds", "3", program=str(program),
+                     double=str(program), LAMINA_DATA=str(data))
+    assert done.returncode == 65 and "no run files" in done.stderr, done.stdout + done.stderr
+    counted = re.findall(r"^\[(\d+)/(\d+)\]", done.stdout, re.M)
+    assert counted[-1][0] == counted[-1][1] == str(len(counted))
+    cifar = [line for line in (tmp_path / "trained").read_text().splitlines() if "cifar" in line]
+    assert [re.search(r"/(\S+)\.h5", line)[1].rpartition("/")[2] for line in cifar] == [
+        "fig5-cifar-deviation-0", "fig5-cifar-deviation-1", "fig5-cifar-deviation-2",
+        "fig3-cifar-deviation-0"]
+    assert "checkpoint.keep=1" in cifar[1] and "training.seed=1" in cifar[1]
 
 
 @needs_mnist
