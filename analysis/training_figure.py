@@ -109,6 +109,14 @@ def draw_progress(ax, groups, name, old):
         style.say_not_recorded(ax)
 
 
+def cut_to_published(ax, old):
+    """Losses far above every published one leave the panel, as those of the second step on
+    CIFAR-10 do in print."""
+    top = 1.05 * max(np.nanmax(curve) for curve in old["loss"].values())
+    if ax.get_ylim()[1] > 2 * top:
+        ax.set_ylim(top=top)
+
+
 def draw_layers(ax, runs, name, old):
     """Curve `name` of every layer over training steps, from zero upwards."""
     curves, layers, drawn = stack(runs, name), runs[0]["layers"], False
@@ -141,6 +149,8 @@ def draw_closed_form(ax, run):
 def draw_row(axes, runs, beside, letters, old):
     """The four panels of one series; `beside` are series to draw as backprop's."""
     draw_progress(axes[0], [runs] + beside, "loss", old)
+    if old:
+        cut_to_published(axes[0], old)
     style.letter(axes[0], letters[0], "Loss")
     loss = str(lamina.setting(runs[0], "network.loss", "loss"))
     axes[0].set_ylabel(f"loss ({style.LOSSES.get(loss, loss)})")

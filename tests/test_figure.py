@@ -194,6 +194,15 @@ def test_published_curves_are_thin_lines_behind(tmp_path):
     assert_one_line(done, 64, "fig7")
 
 
+def test_losses_far_above_every_published_one_leave_the_panel(tmp_path):
+    path = write_training(tmp_path / "run.h5", "fixed-prediction", points=400)
+    with h5py.File(path, "a") as file:
+        file["training/loss"][1] = 66
+    run = lamina.open_run(path)
+    highest = [figure.draw([run], name).axes[0].get_ylim()[1] for name in ("fig3", None)]
+    assert 2.3 < highest[0] < 3 and highest[1] > 5
+
+
 def test_closed_form_is_drawn_under_fixed_predictions_only(tmp_path):
     def levels(path):
         error = panels(path)[2]
