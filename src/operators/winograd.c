@@ -178,13 +178,14 @@ static ptrdiff_t first_output(const struct lm_axis *axis) {
     return -(axis->origin % 2);
 }
 
-/* work(k, block, context) for all tiles and inputs, `most` tiles x inputs at a time. */
-static void for_blocks(const struct lm_correlation *k, ptrdiff_t most_numbers,
+/* work(k, block, context) for all tiles and inputs, at most `size` tiles x inputs at a time,
+ * but LM_LANE inputs. */
+static void for_blocks(const struct lm_correlation *k, ptrdiff_t size,
                        void (*work)(const struct lm_correlation *k, const struct block *block,
                                     void *context),
                        void *context) {
-    ptrdiff_t inputs = least(k->width, most(most_numbers / LM_LANE, 1) * LM_LANE);
-    ptrdiff_t wide = 2 * most(most_numbers / inputs, 1);
+    ptrdiff_t inputs = least(k->width, most(size / LM_LANE, 1) * LM_LANE);
+    ptrdiff_t wide = 2 * most(size / inputs, 1);
     for (ptrdiff_t i = first_output(&k->rows); i < k->rows.count; i += 2)
         for (ptrdiff_t j = first_output(&k->columns); j < k->columns.count; j += wide)
             for (ptrdiff_t b = 0; b < k->width; b += inputs) {
@@ -319,12 +320,11 @@ static void add_taps(const struct lm_correlation *k, const real *u, ptrdiff_t pl
 
 void lm_winograd_gradient(const struct lm_correlation *k, const real *error, real *gradient) {
     ptrdiff_t in = k->in_channels, out = k->out_channels;
-    ptrdiff_t numbers = most(LONG, LM_LANE);
-    ptrdiff_t inputs = in * numbers + APART, errors = out * numbers + APART;
+    ptrdiff_t inputs = in * LONG + APART, errors = out * LONG + APART;
     real *sums = lm_allocate(reals(PLACES, out * in + inputs + errors), sizeof *sums);
     real *v = sums + PLACES * out * in;
     struct learning with = {error, {v, inputs}, {v + PLACES * inputs, errors}, sums};
-    for_blocks(k, numbers, learn_block, &with);
+    for_blocks(k, LONG, learn_block, &with);
     for (ptrdiff_t o = 0; o < out; o++)
         for (ptrdiff_t c = 0; c < in; c++)
             add_taps(k, sums + o * in + c, out * in,
