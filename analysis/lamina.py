@@ -35,7 +35,8 @@ def open_run(path):
     attributes    every root attribute (seed, ranks, git_revision, complete, ...)
     training      None, or a dict of float64 arrays: step (step); loss, accuracy, test_loss,
                   test_accuracy (step); relative_error, angle, energy (layer, step). Angles
-                  in degrees; NaN where nothing was measured
+                  in degrees; NaN where nothing was measured. Of a run that is not finished
+                  the steps that are done
     gradients     None, or a dict: step_size (step_size), iteration (iteration);
                   relative_error, angle (step_size, layer, iteration)
     error_steps   training steps at which errors of single inputs were recorded, a list
@@ -219,7 +220,8 @@ def _training(file, path, n_layers):
     for name in PER_LAYER:
         shape = (n_layers,) + step.shape
         training[name] = _measured(file, path, f"training/{name}", shape)
-    return training
+    done = int(file.attrs.get("steps_done", step.size))
+    return {name: curve[..., :done] for name, curve in training.items()}
 
 
 def _gradients(file, path, n_layers):

@@ -24,10 +24,13 @@ LIKE_BACKPROP_NOTE = ("Backprop on CIFAR-10 is taken from Figure 5, whose networ
 
 
 def open_runs(folder):
-    """Every finished run of the folder: a dict from name to run, in order."""
-    paths = sorted(glob.glob(os.path.join(folder, "runs", "*.h5")))
-    return {os.path.basename(path)[:-3]: lamina.open_run(path) for path in paths
-            if ".checkpoint-" not in path}
+    """Every run of the folder, as far as it has come: a dict from name to run, in order."""
+    paths = {}
+    for ending in (".h5.partial", ".h5"):
+        for path in glob.glob(os.path.join(folder, "runs", "*" + ending)):
+            if ".checkpoint-" not in path:
+                paths[os.path.basename(path)[:-len(ending)]] = path
+    return {name: lamina.open_run(paths[name]) for name in sorted(paths)}
 
 
 def networks(runs, prefix):

@@ -116,6 +116,25 @@ def test_shorter_runs_are_held_against_as_many_published_steps(tmp_path):
     assert "first 100 training steps" in table["note"]
 
 
+def test_runs_that_are_not_finished_are_taken_as_far_as_they_came(tmp_path):
+    (tmp_path / "runs").mkdir()
+    for name in ("fig3-deviation-0.h5", "fig3-deviation-0.h5.partial", "fig5-deviation-0.h5.partial",
+                 "fig5-deviation-0.checkpoint-000040.h5"):
+        path = write_training(tmp_path / "runs" / name, points=80, **FIXED)
+        if name.endswith("partial"):
+            with h5py.File(path, "a") as file:
+                file.attrs["complete"], file.attrs["steps_done"] = 0, 30
+    runs = reproduction.open_runs(tmp_path)
+    assert list(runs) == ["fig3-deviation-0", "fig5-deviation-0"]
+    lengths = [[run["training"][name].shape[-1] for name in ("step", "loss", "angle")]
+               for run in runs.values()]
+    assert lengths == [[80] * 3, [30] * 3]
+    titles = [part._suptitle.get_text() for _, figure in report.draw_figures(runs)
+              for part in figure.subfigs]
+    assert [text.endswith("not finished (30 steps done)") for text in titles] == [False, True]
+    plt.close("all")
+
+
 CIFAR_LAYERS = ["V1", "V2", "V4", "IT", "PFC", "out"]
 
 
