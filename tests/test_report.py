@@ -287,7 +287,7 @@ def test_report(folder):
     page = (folder / "report.html").read_text()
     figures = re.findall(r'<figure id="(\w+)"><img alt="[^"]+" src="data:image/png;base64,', page)
     assert figures == ["figure1", "figure2", "figure3", "figure4", "magnitudes"]
-    assert "src=\"http" not in page and "href" not in page
+    assert "src=\"http" not in page and " href=" not in page
     for name in figures:
         assert (folder / "figures" / f"{name}.pdf").read_bytes()[:5] == b"%PDF-"
         assert (folder / "figures" / f"{name}.png").exists()
