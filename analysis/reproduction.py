@@ -2,7 +2,8 @@
 
     runs/FIGURE-STATE-SEED.h5     fig1-value-0: Figure 1, `inference.state: value`, seed 0;
                                   fig5-cifar-deviation-0: the same of Figure 5 on CIFAR-10
-    runs/FIGURE-backprop-SEED.h5  the networks trained by backprop beside fig1 and fig3
+    runs/FIGURE-backprop-SEED.h5  the networks trained by backprop beside fig1 and fig3; and for
+                                  one epoch those that fig2 measures
     runs/FIGURE-float64.h5        seed 0 of state `value`, calculated in double precision
     runs/FIGURE-rounding-*.h5     updates after 20 steps: value, deviation, float64
     runs/time-RULE.h5             runs of which only the time counts

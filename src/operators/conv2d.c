@@ -68,23 +68,22 @@ static void correlate(const struct lm_operator *op, const struct lm_correlation 
         lm_correlate(k);
 }
 
-/* Of all but the bias and what goes in and out. */
-static struct lm_correlation forward_correlation(const struct lm_operator *op,
-                                                 const real *weight, size_t width) {
+/* Of all but weights, bias, inputs and outputs. */
+static struct lm_correlation forward_correlation(const struct lm_operator *op, size_t width) {
     return (struct lm_correlation){
         .rows = forward_axis(op, 0),
         .columns = forward_axis(op, 1),
         .in_channels = (ptrdiff_t)op->in[0].extent[0],
         .out_channels = (ptrdiff_t)op->out.extent[0],
         .width = (ptrdiff_t)width,
-        .weight = weight + op->channel * op->fan_in,
         .weight_in = (ptrdiff_t)(op->option[KERNEL][0] * op->option[KERNEL][1]),
         .weight_out = (ptrdiff_t)op->fan_in};
 }
 
 static void apply(const struct lm_operator *op, const real *weight, const real *bias,
                   const real *x, size_t width, real *y) {
-    struct lm_correlation k = forward_correlation(op, weight, width);
+    struct lm_correlation k = forward_correlation(op, width);
+    k.weight = weight + op->channel * op->fan_in;
     k.bias = bias ? bias + op->channel : NULL;
     k.in = x;
     k.out = y;
@@ -311,7 +310,7 @@ static void pull_parameters(const struct lm_operator *op, const real *x, const r
                             size_t width, real *gradient) {
     size_t plane = op->out.extent[1] * op->out.extent[2];
     if (op->whole) {
-        struct lm_correlation k = forward_correlation(op, gradient, width);
+        struct lm_correlation k = forward_correlation(op, width);
         k.in = x;
         lm_winograd_gradient(&k, ey, gradient + op->channel * op->fan_in);
     } else {

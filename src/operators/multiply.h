@@ -1,8 +1,8 @@
 /* Multiplication of weights with the values or errors of a few inputs side by side, by which
  * linear and large convolutions make their outputs and pull back. Internal to the operators.
  *
- * The weights are not packed: sums are kept in registers, a tile of up to TILE units x WIDE
- * vectors of inputs (vector.h). */
+ * Sums are kept in registers, a tile of up to TILE units x WIDE vectors of inputs (vector.h).
+ * The weights are read where they are, but for such as are so far apart that caches suffer. */
 #ifndef LAMINA_MULTIPLY_H
 #define LAMINA_MULTIPLY_H
 
@@ -19,7 +19,7 @@ struct lm_multiplication {
     real *y;
 };
 
-/* Write y. */
+/* Write y. Thread-safe. */
 void lm_multiply(const struct lm_multiplication *multiplication);
 
 #endif

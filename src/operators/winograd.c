@@ -57,12 +57,12 @@ INLINE void store_places(vec v[SIDE][SIDE], const struct transformed *t, real *a
             store(at + (i * SIDE + j) * t->place, v[i][j]);
 }
 
-/* The numbers at a row and column of one channel, zero outside of it. */
-INLINE vec load_from(bool inside, const struct lm_axis *rows, const struct lm_axis *columns,
-                     ptrdiff_t width, const real *channel, ptrdiff_t row, ptrdiff_t column) {
-    if (!inside && (row < 0 || row >= rows->in || column < 0 || column >= columns->in))
+/* The numbers at a place of one channel, which has so many rows and columns; zero outside. */
+INLINE vec load_from(bool inside, ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t width,
+                     const real *channel, ptrdiff_t row, ptrdiff_t column) {
+    if (!inside && (row < 0 || row >= rows || column < 0 || column >= columns))
         return (vec){0};
-    return load(channel + (row * columns->in + column) * width);
+    return load(channel + (row * columns + column) * width);
 }
 
 /* V of one tile and a vector of inputs. */
@@ -73,7 +73,7 @@ INLINE void transform_patch(bool inside, const struct lm_correlation *k, const r
     for (int j = 0; j < SIDE; j++) {
         vec d[SIDE], to[SIDE];
         for (int i = 0; i < SIDE; i++)
-            d[i] = load_from(inside, &k->rows, &k->columns, k->width, channel, row + i,
+            d[i] = load_from(inside, k->rows.in, k->columns.in, k->width, channel, row + i,
                              column + j);
         of_inputs(d, to);
         for (int i = 0; i < SIDE; i++)
@@ -258,13 +258,9 @@ INLINE void transform_error(const struct lm_correlation *k, const real *channel,
     vec half[SIDE][2], v[SIDE][SIDE];
     for (ptrdiff_t j = 0; j < 2; j++) {
         vec e[2], to[SIDE];
-        for (ptrdiff_t i = 0; i < 2; i++) {
-            bool is_there = row + i >= 0 && row + i < k->rows.count && column + j >= 0 &&
-                            column + j < k->columns.count;
-            e[i] = is_there
-                       ? load(channel + ((row + i) * k->columns.out + column + j) * k->width)
-                       : (vec){0};
-        }
+        for (ptrdiff_t i = 0; i < 2; i++)
+            e[i] = load_from(false, k->rows.out, k->columns.out, k->width, channel, row + i,
+                             column + j);
         of_errors(e, to);
         for (int i = 0; i < SIDE; i++)
             half[i][j] = to[i];

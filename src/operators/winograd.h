@@ -13,12 +13,14 @@
 
 #include "correlate.h"
 
-/* lm_correlate for axes with 3 taps that are 1 apart. Tiles begin at even rows and columns of
+/* lm_correlate for axes of step 1 with 3 taps and outputs that are 1 apart; allocates room for
+ * U and for blocks of V and M. Tiles begin at even rows and columns of
  * the whole output, so that a band of it has the same bits. */
 void lm_winograd_correlate(const struct lm_correlation *correlation);
 
 /* gradient += that of the weights, which are laid out as `correlation` says, from the errors of
- * the outputs, laid out as these. Its weight, bias and out are not read. */
+ * the outputs (out_channels, rows.out, columns.out, width). Its weight, bias and out are not
+ * read. Allocates likewise. */
 void lm_winograd_gradient(const struct lm_correlation *correlation, const real *error,
                           real *gradient);
 
