@@ -6,8 +6,11 @@
 #include "node.h"
 #include "pipeline.h"
 #include "replicas.h"
+#include "schedule.h"
 
 #include <omp.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <string.h>
 
 struct lm_cortex {
@@ -23,6 +26,9 @@ struct lm_cortex {
     struct lm_replicas *replicas;
     struct lm_learning *learning;
     struct lm_scratch *scratch; /* (threads) */
+    size_t *width;              /* (chunks) */
+    atomic_long *reached;       /* (chunks) steps of inference that are done */
+    struct lm_turn *turns;      /* (threads, chunks) */
 };
 
 /* What the threads are asked to do. */
@@ -86,6 +92,10 @@ struct lm_cortex *lm_cortex_create(const struct lm_cortex_plan *plan) {
     make_scratch(cortex);
     cortex->replicas = lm_replicas_create(plan->placement, plan->rank, cortex->nodes.n);
     cortex->learning = lm_learning_create((int)chunks, cortex->plan.threads);
+    cortex->width = lm_allocate(chunks, sizeof *cortex->width);
+    cortex->reached = lm_allocate(chunks, sizeof *cortex->reached);
+    cortex->turns =
+        lm_allocate(lm_product(chunks, (size_t)cortex->plan.threads), sizeof *cortex->turns);
     return cortex;
 }
 
@@ -98,6 +108,9 @@ void lm_cortex_destroy(struct lm_cortex *cortex) {
     lm_replicas_destroy(cortex->replicas);
     lm_learning_destroy(cortex->learning);
     lm_free(cortex->scratch);
+    lm_free(cortex->width);
+    lm_free(cortex->reached);
+    lm_free(cortex->turns);
     lm_free(cortex->input);
     lm_free(cortex);
 }
@@ -136,6 +149,7 @@ void lm_cortex_set_batch(struct lm_cortex *cortex, size_t n) {
     cortex->first = share.first;
     cortex->n_chunks = share.end - share.first;
     for (int c = 0; c < cortex->n_chunks; c++) {
+        cortex->width[c] = lm_width(lm_cortex_count(cortex, c));
         for (int i = 0; i < cortex->nodes.n; i++)
             lm_layer_set_count(cortex->nodes.node[i].layer, c, lm_cortex_count(cortex, c));
         lm_nodes_bind(&cortex->nodes, c, lm_cortex_input(cortex, c));
@@ -223,7 +237,8 @@ void lm_cortex_begin(struct lm_cortex *cortex) {
     cortex->steps = 0;
 }
 
-static void infer_work(const struct worker *worker) {
+/* Steps of a worker's chunks, a few of which wait for messages at a time. */
+static void infer_chunks(const struct worker *worker) {
     struct lm_cortex *cortex = worker->cortex;
     const struct job *job = worker->job;
     lm_pipeline_run(&(struct lm_pipeline){.nodes = &cortex->nodes,
@@ -235,6 +250,37 @@ static void infer_work(const struct worker *worker) {
                                           .stride = worker->stride,
                                           .n_chunks = cortex->n_chunks,
                                           .scratch = worker->scratch});
+}
+
+/* The same without messages: threads get the same work, chunks pass from one to the other. */
+static void infer_turns(const struct worker *worker) {
+    struct lm_cortex *cortex = worker->cortex;
+    const struct job *job = worker->job;
+    struct lm_turn *turn = cortex->turns + (size_t)worker->first * (size_t)cortex->n_chunks;
+    int n = lm_schedule(worker->stride, worker->first, cortex->n_chunks, cortex->width,
+                        job->first, job->end, turn);
+    for (int i = 0; i < n; i++, turn++) {
+        atomic_long *reached = &cortex->reached[turn->chunk];
+        while (atomic_load(reached) < turn->first)
+            sched_yield();
+        lm_pipeline_run(&(struct lm_pipeline){.nodes = &cortex->nodes,
+                                              .rule = job->rule,
+                                              .inference = job->inference,
+                                              .first = turn->first,
+                                              .end = turn->end,
+                                              .chunk = turn->chunk,
+                                              .stride = 1,
+                                              .n_chunks = turn->chunk + 1,
+                                              .scratch = worker->scratch});
+        atomic_store(reached, turn->end);
+    }
+}
+
+static void infer_work(const struct worker *worker) {
+    if (worker->cortex->nodes.has_links)
+        infer_chunks(worker);
+    else
+        infer_turns(worker);
 }
 
 static void sweep_work(const struct worker *worker) {
@@ -258,6 +304,8 @@ void lm_cortex_infer(struct lm_cortex *cortex, const struct lm_rule *rule,
                      const struct lm_inference *inference, long n) {
     const struct job job = {rule, inference, cortex->steps, cortex->steps + n};
     cortex->steps += n;
+    for (int c = 0; c < cortex->n_chunks; c++)
+        atomic_store(&cortex->reached[c], job.first);
     run(cortex, &job, rule->sweeps ? sweep_work : infer_work);
 }
 
