@@ -39,6 +39,27 @@ static bool needs_error(const struct lm_pipeline *pipeline, const struct lm_node
     return has_error(node, step) && !is_settled(pipeline, node, step);
 }
 
+/* Whether the only child of a node, on this rank too, moves its values as it makes its
+ * feedback. The output does not: its feedback may stay the same while values move. */
+static bool is_relaxed_by(const struct lm_pipeline *pipeline, const struct lm_layer *parent,
+                          const struct lm_layer *child, struct lm_relaxation *relaxation) {
+    return parent && child && !child->is_output && parent->plan->n_children == 1 &&
+           child->plan->n_parents == 1 && pipeline->rule->relaxation &&
+           pipeline->rule->relaxation(pipeline->inference, parent->plan, relaxation);
+}
+
+static void make_node_errors(const struct lm_pipeline *pipeline, struct lm_node *node, int c) {
+    struct lm_layer *parent = node->down[0].other;
+    struct lm_layer_chunk *chunk = &node->layer->chunks[c];
+    struct lm_relaxation relaxation;
+    if (is_relaxed_by(pipeline, parent, node->layer, &relaxation)) {
+        chunk->relaxation = &relaxation;
+        chunk->relaxed = parent->chunks[c].value;
+    }
+    pipeline->rule->errors(pipeline->inference, node->layer, c, pipeline->scratch);
+    chunk->relaxation = NULL;
+}
+
 /* Errors of a node, when the values of the step before have come. */
 static bool make_errors(const struct lm_pipeline *pipeline, struct lm_node *node, int c,
                         long step) {
@@ -47,12 +68,18 @@ static bool make_errors(const struct lm_pipeline *pipeline, struct lm_node *node
     double start = omp_get_wtime();
     node->layer->chunks[c].still = step < node->layer->plan->still;
     if (needs_error(pipeline, node, step))
-        pipeline->rule->errors(pipeline->inference, node->layer, c, pipeline->scratch);
+        make_node_errors(pipeline, node, c);
     lm_layer_spent(node->layer, start);
     lm_node_send_feedback_begin(node, c);
     if (pipeline->rule->values_travel)
         lm_node_receive_values_begin(node, c, false);
     return true;
+}
+
+static bool is_relaxed(const struct lm_pipeline *pipeline, const struct lm_node *node) {
+    struct lm_relaxation relaxation;
+    return node->layer->plan->n_children > 0 &&
+           is_relaxed_by(pipeline, node->layer, node->up[0].other, &relaxation);
 }
 
 /* Values of a node, when the feedback of this step has come. */
@@ -61,7 +88,8 @@ static bool move_values(const struct lm_pipeline *pipeline, struct lm_node *node
     if (!lm_node_feedback_is_here(node, c))
         return false;
     double start = omp_get_wtime();
-    if (has_error(node, step + 1) && !is_settled(pipeline, node, step + 1))
+    if (has_error(node, step + 1) && !is_settled(pipeline, node, step + 1) &&
+        !is_relaxed(pipeline, node))
         pipeline->rule->values(pipeline->inference, node->layer, c, pipeline->scratch);
     lm_layer_spent(node->layer, start);
     if (step + 1 < pipeline->end)

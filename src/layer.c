@@ -101,7 +101,9 @@ struct lm_map_run lm_layer_run(const struct lm_layer *layer, int c,
                                .activations = chunk->activations,
                                .inner = !layer->plan->clamped,
                                .tape = chunk->tape,
-                               .work = scratch->work};
+                               .work = scratch->work,
+                               .relaxation = chunk->relaxation,
+                               .value = chunk->relaxed};
 }
 
 void lm_layer_forward(struct lm_layer *layer, int c, const struct lm_scratch *scratch) {

@@ -11,6 +11,7 @@
  *                    tape at x + dx. This is what keeps errors exact in float when
  *                    they are 1e-5 of the values ("state: deviation")
  *   pull_input       J_x^T e: the error at y pulled back to x, from the tape alone
+ *   relax_input      the same, and the values there moved by it (relaxation.h)
  *   pull_parameters  J_theta^T e summed over the inputs of the chunk
  * Padding inputs hold finite numbers in x and zeros in e.
  *
@@ -21,6 +22,7 @@
 #ifndef LAMINA_OPERATOR_H
 #define LAMINA_OPERATOR_H
 
+#include "relaxation.h"
 #include "tensor.h"
 
 enum {
@@ -39,8 +41,8 @@ struct lm_option {
 
 struct lm_operator;
 
-/* One kind of operator. Every function must be there, but for pull_parameters of a
- * kind without parameters. */
+/* One kind of operator. Every function must be there, but for relax_input, and for
+ * pull_parameters of a kind without parameters. */
 struct lm_operator_kind {
     const char *name;    /* as in settings */
     const char *summary; /* one line for `lamina describe` and the README */
@@ -72,6 +74,12 @@ struct lm_operator_kind {
     void (*pull_input)(const struct lm_operator *op, const real *parameters, const real *tape,
                        const real *ey, size_t width, real *const ex[]);
 
+    /* With the bits of pull_input and lm_relax one after the other: `value` (units of in[0],
+     * width), which is not ey, moved by the error pulled back to it. For `relaxes` only. */
+    void (*relax_input)(const struct lm_operator *op, const real *parameters, const real *tape,
+                        const real *ey, size_t width, const struct lm_relaxation *relaxation,
+                        real *value);
+
     /* gradient += (dg/dtheta)^T ey at x, summed over the inputs of the chunk.
      * gradient: n_weights then n_biases. Only kinds with one input have parameters. */
     void (*pull_parameters)(const struct lm_operator *op, const real *x, const real *ey,
@@ -90,6 +98,7 @@ struct lm_operator {
     size_t tape;                /* reals per input that pull_input needs */
     size_t rows_per_row;        /* local operators: y at a row depends on so many rows of the
                                    same channel of x, which no other row needs; else 0 */
+    bool relaxes;               /* relax_input can be done */
     bool whole;                 /* quickest for all channels and rows at once: not in bands */
     size_t channel, row;        /* of a band: its first channel and row; else 0 */
     double flops;               /* floating-point operations of forward per input, without

@@ -35,6 +35,11 @@ struct lm_rule {
      * NULL: never. Its errors need not be called then, nor its values in the step before. */
     bool (*settled)(const struct lm_inference *inference, const struct lm_plan *plan,
                     long step);
+    /* Whether `values` of a hidden layer is a relaxation by the feedback (relaxation.h), and
+     * which; NULL: never. An only child may be asked to do it as it makes its feedback
+     * (layer.h). */
+    bool (*relaxation)(const struct lm_inference *inference, const struct lm_plan *plan,
+                       struct lm_relaxation *relaxation);
     /* The state at the start of inference: value[n] from hat v[n]. Also called for the copies
      * of values that come from another rank. */
     void (*begin)(size_t n, const real *forward, real *value);
@@ -65,6 +70,10 @@ const struct lm_rule *lm_rule_find(const char *name, const char *state);
 /* The sum of the children's feedback (units, width), in the order of the children. */
 const real *lm_rule_feedback(const struct lm_layer *layer, int c,
                              const struct lm_scratch *scratch);
+
+/* relaxation of a layer whose eps is minus its deviation. */
+bool lm_rule_is_relaxed(const struct lm_inference *inference, const struct lm_plan *plan,
+                        struct lm_relaxation *relaxation);
 
 /* values of a hidden layer: v += eta (eps - sum of the children's feedback), for the two
  * states. eps of a clamped layer is made from its own state: chunk->error is not read. */

@@ -342,6 +342,20 @@ static void infer_band(const struct band *band, void *context) {
     }
 }
 
+/* Pull e, at the output of the first operator, back to the inputs. */
+static void pull_first(const struct lm_stage_run *run, const real *tape, const real *e,
+                       real *const ex[]) {
+    const struct lm_operator *op = run->op;
+    if (run->relaxation && op->relaxes) {
+        op->kind->relax_input(op, run->parameters, tape, e, run->width, run->relaxation,
+                              run->value);
+        return;
+    }
+    op->kind->pull_input(op, run->parameters, tape, e, run->width, ex);
+    if (run->relaxation)
+        lm_relax(run->relaxation, lm_shape_units(&op->in[0]) * run->width, ex[0], run->value);
+}
+
 static bool wants(const struct lm_stage_run *run, real *const ex[]) {
     for (int k = 0; k < run->op->n_inputs; k++)
         if (ex[k])
@@ -361,8 +375,7 @@ void lm_stage_infer(const struct lm_stage_run *run, const real *const dx[],
     struct band band;
     init_band(&band, run);
     if (pulls)
-        run->op->kind->pull_input(run->op, run->parameters, band.tape[0],
-                                  run->stage->n > 1 ? inference.pulled : e, run->width, ex);
+        pull_first(run, band.tape[0], run->stage->n > 1 ? inference.pulled : e, ex);
 }
 
 struct pulling {
@@ -393,7 +406,7 @@ void lm_stage_pull_input(const struct lm_stage_run *run, const real *e, real *co
         return;
     if (run->stage->n > 1)
         e = pull_to_first(run, e);
-    run->op->kind->pull_input(run->op, run->parameters, run->tape[0], e, run->width, ex);
+    pull_first(run, run->tape[0], e, ex);
 }
 
 static void pull_parameters_band(const struct band *band, void *context) {

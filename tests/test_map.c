@@ -452,6 +452,23 @@ static void expect_inference(struct setup *s, const real *const dx[], real *cons
     lm_free(value);
 }
 
+/* A pull back that moves the values of the only input, at once or behind it, as `ex` does. */
+static void expect_relaxation(struct setup *s, real *ex) {
+    const struct lm_relaxation relaxation = {(real)0.9, (real)0.1};
+    size_t n = s->units[0] * WIDTH;
+    real *value = made_up(n, 1, 3), *expected = made_up(n, 1, 3);
+    struct lm_map_run run = s->run;
+    lm_map_forward(&run);
+    lm_map_pull_input(&run, s->e, &ex);
+    lm_relax(&relaxation, n, ex, expected);
+    run.relaxation = &relaxation;
+    run.value = value;
+    lm_map_pull_input(&run, s->e, &ex);
+    expect_same(n, value, expected, "relaxed values");
+    lm_free(value);
+    lm_free(expected);
+}
+
 /* All inputs move and are wanted; the first neither moves nor is wanted; dx NULL. */
 static void expect_inferences(struct setup *s) {
     real *ex[MAX_INPUTS] = {NULL}, *expected[MAX_INPUTS] = {NULL};
@@ -461,6 +478,8 @@ static void expect_inferences(struct setup *s) {
     }
     expect_inference(s, (const real *const *)s->dx, ex, expected);
     expect_inference(s, NULL, ex, expected);
+    if (s->n_inputs == 1)
+        expect_relaxation(s, ex[0]);
     if (s->n_inputs > 1) {
         const real *dx[MAX_INPUTS] = {NULL, s->dx[1]};
         real *one[MAX_INPUTS] = {NULL, ex[1]};

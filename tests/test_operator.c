@@ -282,6 +282,24 @@ START_TEST(test_pull_input) {
 }
 END_TEST
 
+/* Values relaxed at once are, to the bit, those that the error pulled back relaxes. */
+START_TEST(test_relax_input) {
+    const struct lm_relaxation relaxation = {(real)0.9, (real)0.1};
+    struct setup s;
+    set_up(&s, &cases[_i / WIDTHS], widths[_i % WIDTHS]);
+    forward(&s);
+    ck_assert(s.op.relaxes || strcmp(cases[_i / WIDTHS].kind, "linear") != 0);
+    if (s.op.relaxes) {
+        memcpy(s.v[0], s.dx[0], in_size(&s, 0) * sizeof(real));
+        s.op.kind->pull_input(&s.op, s.parameters, s.tape, s.e, s.width, s.ex);
+        s.op.kind->relax_input(&s.op, s.parameters, s.tape, s.e, s.width, &relaxation, s.v[0]);
+        lm_relax(&relaxation, in_size(&s, 0), s.ex[0], s.dx[0]);
+        ck_assert_mem_eq(s.v[0], s.dx[0], in_size(&s, 0) * sizeof(real));
+    }
+    tear_down(&s);
+}
+END_TEST
+
 /* pull_parameters adds to what gradient holds, and what stands in the padding inputs of x does
  * not matter. */
 START_TEST(test_pull_parameters) {
@@ -589,6 +607,7 @@ int main(void) {
     tcase_add_loop_test(tests, test_forward, 0, CASES * WIDTHS);
     tcase_add_loop_test(tests, test_difference, 0, CASES * WIDTHS);
     tcase_add_loop_test(tests, test_pull_input, 0, CASES * WIDTHS);
+    tcase_add_loop_test(tests, test_relax_input, 0, CASES * WIDTHS);
     tcase_add_loop_test(tests, test_pull_parameters, 0, CASES * WIDTHS);
     tcase_add_loop_test(tests, test_absent_inputs, 0, CASES);
     tcase_add_test(tests, test_relu_at_zero);

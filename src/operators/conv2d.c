@@ -41,6 +41,7 @@ static bool infer(struct lm_operator *op, struct lm_status *status) {
     op->n_biases = channels;
     op->whole = kernel[0] == 3 && kernel[1] == 3 && op->option[STRIDE][0] == 1 &&
                 op->option[STRIDE][1] == 1 && channels >= MANY && op->in[0].extent[0] >= MANY;
+    op->relaxes = !op->whole && channels * kernel[0] * kernel[1] <= LM_TAPS;
     op->flops =
         2.0 * (double)(channels * op->in[0].extent[0]) * count_taps(op, 0) * count_taps(op, 1);
     return true;
@@ -120,11 +121,9 @@ static struct lm_axis backward_axis(const struct lm_axis *a, ptrdiff_t first, pt
                             .weight_step = -a->step * a->weight_step};
 }
 
-static void pull_input(const struct lm_operator *op, const real *parameters, const real *tape,
-                       const real *ey, size_t width, real *const ex[]) {
-    (void)tape;
-    if (!ex[0])
-        return;
+/* The error pulled back to `to`, or values there relaxed by it. */
+static void pull_back(const struct lm_operator *op, const real *parameters, const real *ey,
+                      size_t width, const struct lm_relaxation *relaxation, real *to) {
     struct lm_axis rows = forward_axis(op, 0), columns = forward_axis(op, 1);
     struct lm_correlation k = {.in_channels = (ptrdiff_t)op->out.extent[0],
                                .out_channels = (ptrdiff_t)op->in[0].extent[0],
@@ -132,7 +131,8 @@ static void pull_input(const struct lm_operator *op, const real *parameters, con
                                .weight_in = (ptrdiff_t)op->fan_in,
                                .weight_out = rows.taps * columns.taps,
                                .in = ey,
-                               .out = ex[0]};
+                               .out = to,
+                               .relaxation = relaxation};
     for (ptrdiff_t i = 0; i < least(rows.step, rows.in); i++)
         for (ptrdiff_t j = 0; j < least(columns.step, columns.in); j++) {
             ptrdiff_t last_row, last_column;
@@ -141,6 +141,20 @@ static void pull_input(const struct lm_operator *op, const real *parameters, con
             k.weight = parameters + last_row * rows.weight_step + last_column;
             correlate(op, &k);
         }
+}
+
+static void pull_input(const struct lm_operator *op, const real *parameters, const real *tape,
+                       const real *ey, size_t width, real *const ex[]) {
+    (void)tape;
+    if (ex[0])
+        pull_back(op, parameters, ey, width, NULL, ex[0]);
+}
+
+static void relax_input(const struct lm_operator *op, const real *parameters, const real *tape,
+                        const real *ey, size_t width, const struct lm_relaxation *relaxation,
+                        real *value) {
+    (void)tape;
+    pull_back(op, parameters, ey, width, relaxation, value);
 }
 
 /* The weights of up to TILE output channels, whose errors start at e. */
@@ -332,5 +346,6 @@ const struct lm_operator_kind lm_conv2d = {
     .forward = forward,
     .difference = difference,
     .pull_input = pull_input,
+    .relax_input = relax_input,
     .pull_parameters = pull_parameters,
 };

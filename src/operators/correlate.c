@@ -3,12 +3,11 @@
 #include "vector.h"
 
 enum {
-    TAPS = 96,                    /* of one output, summed in one go */
     NEAR = 196608 / sizeof(real), /* copied inputs stay in the L2 cache */
     SHARED = 4,                   /* tiles that are worth a copy */
 };
 
-/* Taps of some input channels, kernel rows and columns: TAPS or fewer. */
+/* Taps of some input channels, kernel rows and columns: LM_TAPS or fewer. */
 struct block {
     ptrdiff_t channel, channels;
     struct lm_range rows, columns;
@@ -29,6 +28,7 @@ struct strip {
     ptrdiff_t outputs, x_output,
         y_output; /* columns; inputs and outputs from one to the next */
     ptrdiff_t y_channel;
+    const struct lm_relaxation *relaxation;
     const real *x, *weight; /* of the first tap of the first column */
     const real *bias;       /* NULL: go on from what y holds */
     real *y;
@@ -44,6 +44,22 @@ struct lm_range lm_overlap(struct lm_range a, struct lm_range b) {
 }
 
 /* --- summing ------------------------------------------------------------------------------ */
+
+INLINE void store_tile(int channels, int vectors, const struct strip *s, vec sum[TILE][WIDE],
+                       real *y) {
+    for (int o = 0; o < channels; o++)
+        for (int v = 0; v < vectors; v++)
+            store(y + o * s->y_channel + v * LANES, sum[o][v]);
+}
+
+INLINE void relax_tile(int channels, int vectors, const struct strip *s, vec sum[TILE][WIDE],
+                       real *y) {
+    for (int o = 0; o < channels; o++)
+        for (int v = 0; v < vectors; v++) {
+            real *at = y + o * s->y_channel + v * LANES;
+            store(at, relaxed(s->relaxation, load(at), sum[o][v]));
+        }
+}
 
 /* The sums of one column; `taps` is the number of taps in a row, or 0 when it is not known. */
 INLINE void sum_tile(int channels, int vectors, int taps, const struct strip *s,
@@ -68,9 +84,10 @@ INLINE void sum_tile(int channels, int vectors, int taps, const struct strip *s,
                         sum[o][v] += w[j * channels + o] * input[v];
             }
         }
-    for (int o = 0; o < channels; o++)
-        for (int v = 0; v < vectors; v++)
-            store(y + o * s->y_channel + v * LANES, sum[o][v]);
+    if (s->relaxation)
+        relax_tile(channels, vectors, s, sum, y);
+    else
+        store_tile(channels, vectors, s, sum, y);
 }
 
 INLINE void sum_columns(int channels, int taps, const struct strip *s) {
@@ -166,7 +183,7 @@ static void copy(const struct lm_correlation *k, const struct block *block,
 static void correlate_block(const struct lm_correlation *k, const struct block *block,
                             struct lm_range rows) {
     static const real zero[TILE];
-    real packed[TILE * TAPS], copied[NEAR];
+    real packed[TILE * LM_TAPS], copied[NEAR];
     ptrdiff_t tiles = (k->out_channels + TILE - 1) / TILE;
     ptrdiff_t y_channel = k->rows.out * k->columns.out * k->width;
     struct source source = {.row = k->columns.in * k->width};
@@ -187,6 +204,7 @@ static void correlate_block(const struct lm_correlation *k, const struct block *
                           .x_output = k->columns.step * k->width,
                           .y_output = k->columns.apart * k->width,
                           .y_channel = y_channel,
+                          .relaxation = k->relaxation,
                           .weight = packed,
                           .bias = !block->first ? NULL
                                   : k->bias     ? k->bias + o
@@ -207,9 +225,9 @@ struct sizes {
 /* 1 or more each, even where no tap meets an input, as behind a stride beyond the kernel. */
 static struct sizes choose_sizes(const struct lm_correlation *k) {
     struct sizes sizes;
-    sizes.columns = least(TAPS, most(1, k->columns.taps));
-    sizes.rows = least(TAPS / sizes.columns, most(1, k->rows.taps));
-    sizes.channels = least(TAPS / (sizes.columns * sizes.rows), k->in_channels);
+    sizes.columns = least(LM_TAPS, most(1, k->columns.taps));
+    sizes.rows = least(LM_TAPS / sizes.columns, most(1, k->rows.taps));
+    sizes.channels = least(LM_TAPS / (sizes.columns * sizes.rows), k->in_channels);
     ptrdiff_t fit = NEAR / (sizes.channels * (k->columns.in | 1) * k->width);
     sizes.group = most(1, (fit - sizes.rows) / k->rows.step + 1);
     return sizes;

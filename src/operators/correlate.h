@@ -21,6 +21,10 @@ struct lm_axis {
     ptrdiff_t origin; /* of a band: what its first output is in the whole axis; else 0 */
 };
 
+/* Taps of one output that are summed in one go: what they come to need not be kept meanwhile.
+ */
+enum { LM_TAPS = 96 };
+
 /* Weights, inputs (in_channels, rows.in, columns.in, width) and outputs (out_channels,
  * rows.out, columns.out, width) of all channels, and how they are laid over each other. */
 struct lm_correlation {
@@ -31,6 +35,8 @@ struct lm_correlation {
     const real *bias;                /* (out_channels); NULL: zero */
     const real *in;
     real *out;
+    const struct lm_relaxation *relaxation; /* NULL; or `out` holds values, which relax, and the
+                                               taps of all input channels are LM_TAPS at most */
 };
 
 /* [from, to); empty if from >= to. */

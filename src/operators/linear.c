@@ -17,6 +17,7 @@ static bool infer(struct lm_operator *op, struct lm_status *status) {
     op->n_weights = in * out;
     op->n_biases = out;
     op->fan_in = in;
+    op->relaxes = out <= LM_BLOCK;
     op->flops = 2.0 * (double)in * (double)out;
     return true;
 }
@@ -49,19 +50,33 @@ static void difference(const struct lm_operator *op, const real *parameters,
     lm_multiply(&p);
 }
 
+static struct lm_multiplication of_error(const struct lm_operator *op, const real *parameters,
+                                         const real *ey, size_t width, real *ex) {
+    return (struct lm_multiplication){.outs = (ptrdiff_t)op->fan_in,
+                                      .ins = (ptrdiff_t)op->out.extent[0],
+                                      .width = (ptrdiff_t)width,
+                                      .weight = parameters,
+                                      .out_step = 1,
+                                      .in_step = (ptrdiff_t)op->fan_in,
+                                      .x = ey,
+                                      .y = ex};
+}
+
 static void pull_input(const struct lm_operator *op, const real *parameters, const real *tape,
                        const real *ey, size_t width, real *const ex[]) {
     (void)tape;
-    struct lm_multiplication p = {.outs = (ptrdiff_t)op->fan_in,
-                                  .ins = (ptrdiff_t)op->out.extent[0],
-                                  .width = (ptrdiff_t)width,
-                                  .weight = parameters,
-                                  .out_step = 1,
-                                  .in_step = (ptrdiff_t)op->fan_in,
-                                  .x = ey,
-                                  .y = ex[0]};
+    struct lm_multiplication p = of_error(op, parameters, ey, width, ex[0]);
     if (ex[0])
         lm_multiply(&p);
+}
+
+static void relax_input(const struct lm_operator *op, const real *parameters, const real *tape,
+                        const real *ey, size_t width, const struct lm_relaxation *relaxation,
+                        real *value) {
+    (void)tape;
+    struct lm_multiplication p = of_error(op, parameters, ey, width, value);
+    p.relaxation = relaxation;
+    lm_multiply(&p);
 }
 
 static void pull_parameters(const struct lm_operator *op, const real *x, const real *ey,
@@ -86,5 +101,6 @@ const struct lm_operator_kind lm_linear = {
     .forward = forward,
     .difference = difference,
     .pull_input = pull_input,
+    .relax_input = relax_input,
     .pull_parameters = pull_parameters,
 };

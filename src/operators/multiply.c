@@ -3,10 +3,25 @@
 #include "vector.h"
 
 enum {
-    BLOCK = 256,      /* inputs that are summed over in one go: their x stay in the L1 cache */
     PANEL = 8 * TILE, /* units whose weights for a block stay in the L2 cache */
     FAR = 4096,       /* weights that far apart get into each other's way in a cache */
 };
+
+INLINE void store_tile(int outs, int vectors, const struct lm_multiplication *p,
+                       vec sum[TILE][WIDE], real *y) {
+    for (int k = 0; k < outs; k++)
+        for (int v = 0; v < vectors; v++)
+            store(y + k * p->width + v * LANES, sum[k][v]);
+}
+
+INLINE void relax_tile(int outs, int vectors, const struct lm_multiplication *p,
+                       vec sum[TILE][WIDE], real *y) {
+    for (int k = 0; k < outs; k++)
+        for (int v = 0; v < vectors; v++) {
+            real *at = y + k * p->width + v * LANES;
+            store(at, relaxed(p->relaxation, load(at), sum[k][v]));
+        }
+}
 
 /* Units o, ..., o + outs - 1 of some vectors of inputs from b on. */
 INLINE void product_tile(int outs, int vectors, const struct lm_multiplication *p, ptrdiff_t o,
@@ -26,9 +41,10 @@ INLINE void product_tile(int outs, int vectors, const struct lm_multiplication *
             for (int v = 0; v < vectors; v++)
                 sum[k][v] += w[k * p->out_step] * input[v];
     }
-    for (int k = 0; k < outs; k++)
-        for (int v = 0; v < vectors; v++)
-            store(y + k * p->width + v * LANES, sum[k][v]);
+    if (p->relaxation)
+        relax_tile(outs, vectors, p, sum, y);
+    else
+        store_tile(outs, vectors, p, sum, y);
 }
 
 INLINE void product_wide(int outs, const struct lm_multiplication *p, ptrdiff_t o,
@@ -56,7 +72,7 @@ static void product_vectors(const struct lm_multiplication *p, ptrdiff_t b, bool
 
 /* A panel of units over a block of inputs. Weights that are far apart are put side by side. */
 static void product_panel(const struct lm_multiplication *p) {
-    real packed[BLOCK * PANEL];
+    real packed[LM_BLOCK * PANEL];
     struct lm_multiplication q = *p;
     if (p->out_step == 1 && p->in_step >= FAR && p->outs == PANEL) {
         for (ptrdiff_t i = 0; i < p->ins; i++)
@@ -72,10 +88,10 @@ static void product_panel(const struct lm_multiplication *p) {
 }
 
 void lm_multiply(const struct lm_multiplication *p) {
-    for (ptrdiff_t i = 0; i < p->ins; i += BLOCK)
+    for (ptrdiff_t i = 0; i < p->ins; i += LM_BLOCK)
         for (ptrdiff_t o = 0; o < p->outs; o += PANEL) {
             struct lm_multiplication q = *p;
-            q.ins = least(BLOCK, p->ins - i);
+            q.ins = least(LM_BLOCK, p->ins - i);
             q.outs = least(PANEL, p->outs - o);
             q.weight += i * p->in_step + o * p->out_step;
             q.bias = p->bias ? p->bias + o : NULL;

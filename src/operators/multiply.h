@@ -6,7 +6,10 @@
 #ifndef LAMINA_MULTIPLY_H
 #define LAMINA_MULTIPLY_H
 
-#include "../tensor.h"
+#include "../relaxation.h"
+
+/* Inputs that are summed over in one go: their x stay in the L1 cache. */
+enum { LM_BLOCK = 256 };
 
 /* y (outs, width) = bias + weights * x (ins, width); element (o, i) of the weights is at
  * weight[o * out_step + i * in_step]. The width is a multiple of LM_LANE. */
@@ -17,6 +20,8 @@ struct lm_multiplication {
     ptrdiff_t out_step, in_step;
     const real *x;
     real *y;
+    const struct lm_relaxation *relaxation; /* NULL; or y holds values, which relax; then there
+                                               is no bias, and ins is LM_BLOCK at most */
 };
 
 /* Write y. Thread-safe. */

@@ -6,6 +6,7 @@
 #ifndef LAMINA_VECTOR_H
 #define LAMINA_VECTOR_H
 
+#include "../relaxation.h"
 #include "operators.h"
 
 #include <stdint.h>
@@ -92,6 +93,12 @@ INLINE vec keep(vec v) {
     __asm__("" : "+v"(v));
 #endif
     return v;
+}
+
+/* A value moved by its feedback. The second product is rounded in any case, so that it makes no
+ * difference where this is compiled. */
+INLINE vec relaxed(const struct lm_relaxation *relaxation, vec value, vec feedback) {
+    return relaxation->keep * value - keep(relaxation->step * feedback);
 }
 
 #endif

@@ -19,14 +19,11 @@ static void errors_deviation(const struct lm_inference *inference, struct lm_lay
 
 static void values_deviation(const struct lm_inference *inference, struct lm_layer *layer,
                              int c, const struct lm_scratch *scratch) {
-    if (layer->is_output)
-        return;
+    struct lm_relaxation relaxation;
     struct lm_layer_chunk *chunk = &layer->chunks[c];
-    const real *feedback = lm_rule_feedback(layer, c, scratch);
-    const real eta = inference->step, keep = 1 - eta;
-    size_t n = layer->plan->units * chunk->width;
-    for (size_t i = 0; i < n; i++)
-        chunk->value[i] = keep * chunk->value[i] - eta * feedback[i];
+    if (!layer->is_output && lm_rule_is_relaxed(inference, layer->plan, &relaxation))
+        lm_relax(&relaxation, layer->plan->units * chunk->width,
+                 lm_rule_feedback(layer, c, scratch), chunk->value);
 }
 
 /* The error of the output never changes. With eta = 1 a layer's is the feedback that came last:
@@ -51,6 +48,7 @@ static void errors_value(const struct lm_inference *inference, struct lm_layer *
 const struct lm_rule lm_fixed_prediction_deviation = {.name = "fixed-prediction",
                                                       .state = "deviation",
                                                       .settled = settled_deviation,
+                                                      .relaxation = lm_rule_is_relaxed,
                                                       .begin = lm_rule_begin_deviation,
                                                       .errors = errors_deviation,
                                                       .values = values_deviation,

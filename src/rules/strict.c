@@ -19,6 +19,12 @@ static bool is_predicted(const struct lm_layer *layer, int c) {
     return layer->plan->clamped || layer->chunks[c].still;
 }
 
+/* Above the input mu is always hat v. */
+static bool is_relaxed(const struct lm_inference *inference, const struct lm_plan *plan,
+                       struct lm_relaxation *relaxation) {
+    return plan->clamped && lm_rule_is_relaxed(inference, plan, relaxation);
+}
+
 /* There eps = -u, or hat v - v. */
 static void predicted_errors(const struct lm_inference *inference, struct lm_layer *layer,
                              int c, const struct lm_scratch *scratch, const real *forward) {
@@ -143,6 +149,7 @@ static void learn_value(const struct lm_inference *inference, struct lm_layer *l
 const struct lm_rule lm_strict_deviation = {.name = "strict",
                                             .state = "deviation",
                                             .values_travel = true,
+                                            .relaxation = is_relaxed,
                                             .begin = lm_rule_begin_deviation,
                                             .errors = errors_deviation,
                                             .values = lm_rule_relax_deviation,
