@@ -98,22 +98,40 @@ void lm_dataset_clear(struct lm_dataset *set) {
     *set = (struct lm_dataset){0};
 }
 
-enum {
-    CACHE_LINE = 64,
-    TILE = CACHE_LINE, /* units of each image that are transposed at once */
-};
+enum { CACHE_LINE = 64 };
+
+typedef uint8_t bytes __attribute__((vector_size(LM_LANE)));
+
+/* Transpose: after four rounds of shuffling two halves of the rows into each other, like cards,
+ * element b of row u is element u of row b. */
+static void transpose(bytes row[LM_LANE]) {
+    bytes shuffled[LM_LANE];
+    for (int round = 0; round < 4; round++) {
+        for (int i = 0; i < LM_LANE / 2; i++) {
+            bytes a = row[i], b = row[i + LM_LANE / 2];
+            shuffled[2 * i] = __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20,
+                                                      5, 21, 6, 22, 7, 23);
+            shuffled[2 * i + 1] = __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27,
+                                                          12, 28, 13, 29, 14, 30, 15, 31);
+        }
+        memcpy(row, shuffled, sizeof shuffled);
+    }
+}
 
 /* x (units, width) of up to LM_LANE inputs; inputs beyond count become zeros. */
 static void fill_lane(const struct lm_dataset *set, size_t units, size_t count,
                       const uint32_t index[], size_t width, real *x) {
-    for (size_t begin = 0; begin < units; begin += TILE) {
-        size_t n = units - begin < TILE ? units - begin : TILE;
-        uint8_t tile[TILE][LM_LANE] = {{0}};
+    for (size_t begin = 0; begin < units; begin += LM_LANE) {
+        size_t n = units - begin < LM_LANE ? units - begin : LM_LANE;
+        bytes tile[LM_LANE] = {{0}};
         for (size_t b = 0; b < count; b++) {
             const uint8_t *image = set->images + index[b] * units + begin;
-            for (size_t u = 0; u < n; u++)
-                tile[u][b] = image[u];
+            if (n == LM_LANE)
+                memcpy(&tile[b], image, LM_LANE);
+            else
+                memcpy(&tile[b], image, n);
         }
+        transpose(tile);
         for (size_t u = 0; u < n; u++)
             for (size_t b = 0; b < LM_LANE; b++)
                 x[(begin + u) * width + b] = (real)tile[u][b] / 255;
