@@ -71,10 +71,12 @@ INLINE void sum_tile(int channels, int vectors, int taps, const struct strip *s,
             sum[o][v] = s->bias ? s->bias[o] - (vec){0} : load(at);
             __builtin_prefetch(at + vectors * LANES, 1); /* most likely the next tile's */
         }
-    for (ptrdiff_t c = 0; c < s->channels; c++)
-        for (ptrdiff_t i = 0; i < s->rows; i++) {
-            const real *x = first + c * s->x_channel + i * s->x_row;
-            const real *w = s->weight + c * s->weight_channel + i * s->weight_row;
+    const ptrdiff_t rows = s->rows, x_row = s->x_row, weight_row = s->weight_row;
+    const ptrdiff_t x_gap = s->x_channel - rows * x_row;
+    const ptrdiff_t weight_gap = s->weight_channel - rows * weight_row;
+    const real *x = first, *w = s->weight;
+    for (ptrdiff_t c = s->channels; c > 0; c--, x += x_gap, w += weight_gap)
+        for (ptrdiff_t i = rows; i > 0; i--, x += x_row, w += weight_row)
             for (ptrdiff_t j = 0; j < (taps ? taps : s->columns); j++) {
                 vec input[WIDE];
                 for (int v = 0; v < vectors; v++)
@@ -83,7 +85,6 @@ INLINE void sum_tile(int channels, int vectors, int taps, const struct strip *s,
                     for (int v = 0; v < vectors; v++)
                         sum[o][v] += w[j * channels + o] * input[v];
             }
-        }
     if (s->relaxation)
         relax_tile(channels, vectors, s, sum, y);
     else
