@@ -43,8 +43,7 @@ static void print_layers(const struct lm_settings *settings, const struct lm_net
     printf("\nkflop/step: thousand floating-point operations of one inference step, per input\n"
            "KiB/input: state that one input of a batch needs\n"
            "MiB: parameters, gradient, optimizer state, and partial sums of the gradient, "
-           "which the "
-           "layers of a rank share\n");
+           "which the large layers of a rank share\n");
 }
 
 /* --- ranks -------------------------------------------------------------------------------- */

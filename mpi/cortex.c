@@ -25,6 +25,7 @@ struct lm_cortex {
     long steps;          /* of inference since begin */
     struct lm_replicas *replicas;
     struct lm_learning *learning;
+    struct lm_lesson *lessons;  /* (nodes) */
     struct lm_scratch *scratch; /* (threads) */
     size_t *width;              /* (chunks) */
     atomic_long *reached;       /* (chunks) steps of inference that are done */
@@ -91,7 +92,8 @@ struct lm_cortex *lm_cortex_create(const struct lm_cortex_plan *plan) {
         cortex->plan.threads = 1;
     make_scratch(cortex);
     cortex->replicas = lm_replicas_create(plan->placement, plan->rank, cortex->nodes.n);
-    cortex->learning = lm_learning_create((int)chunks, cortex->plan.threads);
+    cortex->learning = lm_learning_create(cortex->nodes.n, (int)chunks, cortex->plan.threads);
+    cortex->lessons = lm_allocate((size_t)cortex->nodes.n, sizeof *cortex->lessons);
     cortex->width = lm_allocate(chunks, sizeof *cortex->width);
     cortex->reached = lm_allocate(chunks, sizeof *cortex->reached);
     cortex->turns =
@@ -107,6 +109,7 @@ void lm_cortex_destroy(struct lm_cortex *cortex) {
     lm_nodes_clear(&cortex->nodes);
     lm_replicas_destroy(cortex->replicas);
     lm_learning_destroy(cortex->learning);
+    lm_free(cortex->lessons);
     lm_free(cortex->scratch);
     lm_free(cortex->width);
     lm_free(cortex->reached);
@@ -311,25 +314,35 @@ void lm_cortex_infer(struct lm_cortex *cortex, const struct lm_rule *rule,
 
 /* --- learning ------------------------------------------------------------------------ */
 
+/* What layer i has to learn. */
+static void set_lesson(struct lm_cortex *cortex, int i, bool exact) {
+    struct lm_layer *layer = cortex->nodes.node[i].layer;
+    struct lm_lesson *lesson = &cortex->lessons[i];
+    size_t parameters = layer->plan->map.parameters;
+    if (exact && !layer->exact)
+        layer->exact = lm_allocate(parameters, sizeof(real));
+    lesson->layer = layer;
+    lesson->n =
+        lm_replicas_nodes(cortex->replicas, i, cortex->n_all, parameters,
+                          exact ? layer->exact : layer->gradient, lesson->nodes, lesson->sums);
+}
+
+/* With replicas layer by layer: the sums of one travel while the next one learns. */
 void lm_cortex_learn(struct lm_cortex *cortex, const struct lm_rule *rule,
                      const struct lm_inference *inference, bool exact) {
     struct lm_replicas *replicas = cortex->replicas;
-    struct lm_span nodes[LM_MAX_NODES];
-    real *values[LM_MAX_NODES];
-    for (int i = 0; i < cortex->nodes.n; i++) {
-        struct lm_layer *layer = cortex->nodes.node[i].layer;
-        size_t parameters = layer->plan->map.parameters;
-        if (exact && !layer->exact)
-            layer->exact = lm_allocate(parameters, sizeof(real));
-        int n = lm_replicas_nodes(replicas, i, cortex->n_all, parameters,
-                                  exact ? layer->exact : layer->gradient, nodes, values);
-        lm_learning_run(cortex->learning, rule, inference, layer, cortex->first, n, nodes,
-                        values, cortex->scratch);
-        lm_replicas_sum_begin(replicas, i);
+    int n = cortex->nodes.n, together = cortex->plan.placement->n_replicas > 1 ? 1 : n;
+    for (int i = 0; i < n; i++)
+        set_lesson(cortex, i, exact);
+    for (int i = 0; i < n; i += together) {
+        lm_learning_run(cortex->learning, rule, inference, cortex->first, together,
+                        cortex->lessons + i, cortex->scratch);
+        for (int k = i; k < i + together; k++)
+            lm_replicas_sum_begin(replicas, k);
     }
-    for (int i = 0; i < cortex->nodes.n; i++)
+    for (int i = 0; i < n; i++)
         lm_replicas_sum_reduce(replicas, i);
-    for (int i = 0; i < cortex->nodes.n; i++)
+    for (int i = 0; i < n; i++)
         lm_replicas_sum_end(replicas, i);
 }
 

@@ -32,9 +32,13 @@ static bool is_settled(const struct lm_pipeline *pipeline, const struct lm_node 
 }
 
 /* A hidden layer above the input has no feedback to give, so only its last error counts. */
+static bool makes_last_error_only(const struct lm_node *node) {
+    return node->layer->plan->clamped && !node->layer->is_output;
+}
+
 static bool needs_error(const struct lm_pipeline *pipeline, const struct lm_node *node,
                         long step) {
-    if (node->layer->plan->clamped && !node->layer->is_output)
+    if (makes_last_error_only(node))
         return has_error(node, step) && step + 1 == pipeline->end;
     return has_error(node, step) && !is_settled(pipeline, node, step);
 }
@@ -113,7 +117,8 @@ static void rest(const struct lm_pipeline *pipeline, const struct lm_node *node,
     struct lm_layer_chunk *chunk = &node->layer->chunks[c];
     size_t n = node->layer->plan->units * chunk->width;
     pipeline->rule->begin(n, chunk->forward, chunk->value);
-    memset(chunk->own_error, 0, n * sizeof *chunk->own_error);
+    if (!makes_last_error_only(node) || !has_error(node, pipeline->end - 1))
+        memset(chunk->own_error, 0, n * sizeof *chunk->own_error);
     chunk->error = chunk->own_error;
     for (int k = 0; k < node->layer->plan->n_parents; k++) {
         struct lm_port *port = &node->down[k];

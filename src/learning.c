@@ -6,9 +6,12 @@
 #include <string.h>
 
 static const size_t most_bytes = (size_t)1 << 30;
+static const size_t small_bytes = (size_t)1 << 26; /* of layers that learn together */
 
 /* A node that one thread sums, chunk after chunk. */
 struct lane {
+    struct lm_layer *layer;
+    struct lm_span span;
     real *sum;
     real *const *levels; /* where the second half of each level below is summed */
 };
@@ -17,24 +20,26 @@ struct lm_learning {
     int threads;
     size_t size; /* reals in `block` */
     real *block;
-    struct lm_span *spans; /* (chunks) of the lanes */
-    real **sums;           /* (chunks) of the lanes */
-    real **levels;         /* (chunks) of all lanes: their arrays are fewer than chunks */
-    struct lane *lanes;    /* (chunks) */
+    int *begin;            /* (layers + 1) the first lane of each lesson of a group */
+    struct lm_span *spans; /* (layers x chunks) of the lanes */
+    real **sums;           /* (layers x chunks) of the lanes */
+    real **levels;      /* (layers x chunks) of all lanes: their arrays are fewer than chunks */
+    struct lane *lanes; /* (layers x chunks) */
 };
 
-/* What a layer learns from. */
+/* What is learned from. */
 struct task {
     const struct lm_rule *rule;
     const struct lm_inference *inference;
-    struct lm_layer *layer;
     int first; /* chunk of the batch */
+    const struct lm_scratch *scratch;
 };
 
-struct lm_learning *lm_learning_create(int chunks, int threads) {
+struct lm_learning *lm_learning_create(int layers, int chunks, int threads) {
     struct lm_learning *learning = lm_allocate(1, sizeof *learning);
-    size_t room = (size_t)chunks;
+    size_t room = lm_product((size_t)layers, (size_t)chunks);
     learning->threads = threads;
+    learning->begin = lm_allocate((size_t)layers + 1, sizeof *learning->begin);
     learning->spans = lm_allocate(room, sizeof *learning->spans);
     learning->sums = lm_allocate(room, sizeof *learning->sums);
     learning->levels = lm_allocate(room, sizeof *learning->levels);
@@ -46,6 +51,7 @@ void lm_learning_destroy(struct lm_learning *learning) {
     if (!learning)
         return;
     lm_free(learning->block);
+    lm_free(learning->begin);
     lm_free(learning->spans);
     lm_free(learning->sums);
     lm_free(learning->levels);
@@ -85,75 +91,119 @@ int lm_learning_arrays(size_t parameters, int chunks) {
     return arrays;
 }
 
-/* Give the lanes their arrays: the first of each node has its sum. */
-static void place(struct lm_learning *learning, size_t parameters, int n_lanes, int n,
-                  const struct lm_span nodes[], real *const sums[]) {
-    size_t arrays = (size_t)(count_arrays(n_lanes, learning->spans) - n);
-    if (arrays * parameters > learning->size) {
-        lm_free(learning->block);
-        learning->size = lm_product(arrays, parameters);
-        learning->block = lm_allocate(learning->size, sizeof(real));
+static size_t parameters_of(const struct lm_lesson *lesson) {
+    return lesson->layer->plan->map.parameters;
+}
+
+static int chunks_of(const struct lm_lesson *lesson) {
+    return lesson->n > 0 ? lesson->nodes[lesson->n - 1].end - lesson->nodes[0].first : 0;
+}
+
+/* Cut the nodes of lessons into lanes until a lesson is large; how many lessons that are. */
+static int make_group(struct lm_learning *learning, int n, const struct lm_lesson lessons[],
+                      size_t *size) {
+    int *begin = learning->begin;
+    *size = 0;
+    for (int l = 0; l < n; l++) {
+        const struct lm_lesson *lesson = &lessons[l];
+        struct lm_span *spans = learning->spans + begin[l];
+        size_t parameters = parameters_of(lesson);
+        int found = 0;
+        if (parameters > 0 && chunks_of(lesson) > 0)
+            found = make_lanes(parameters, chunks_of(lesson), lesson->n, lesson->nodes, spans);
+        size_t arrays = (size_t)(count_arrays(found, spans) - (found ? lesson->n : 0));
+        size_t more = lm_product(arrays, parameters);
+        if (l > 0 && *size + more > small_bytes / sizeof(real))
+            return l;
+        *size += more;
+        begin[l + 1] = begin[l] + found;
     }
-    real *next = learning->block, **level = learning->levels;
-    for (int i = 0, node = 0; i < n_lanes; i++) {
-        bool begins = node < n && learning->spans[i].first == nodes[node].first;
-        learning->sums[i] = begins ? sums[node++] : next;
+    return n;
+}
+
+/* Give the lanes of a lesson their arrays, the first of each node its sum; where the next
+ * arrays begin. */
+static real *place(struct lm_learning *learning, const struct lm_lesson *lesson, int begin,
+                   int end, real ***level, real *next) {
+    size_t parameters = parameters_of(lesson);
+    for (int i = begin, node = 0; i < end; i++) {
+        struct lm_span span = learning->spans[i];
+        bool begins = node < lesson->n && span.first == lesson->nodes[node].first;
+        learning->sums[i] = begins ? lesson->sums[node++] : next;
         next += begins ? 0 : parameters;
-        learning->lanes[i] = (struct lane){learning->sums[i], level};
-        for (int k = lm_span_depth(size_of(learning->spans[i])); k > 0; k--) {
-            *level++ = next;
+        learning->lanes[i] = (struct lane){lesson->layer, span, learning->sums[i], *level};
+        for (int k = lm_span_depth(size_of(span)); k > 0; k--) {
+            *(*level)++ = next;
             next += parameters;
         }
     }
+    return next;
 }
 
 /* sum = gradient of the chunks of a node; levels[0] and on are free. */
-static void learn_node(const struct task *task, struct lm_span node, real *sum,
-                       real *const levels[], const struct lm_scratch *scratch) {
-    size_t n = task->layer->plan->map.parameters;
+static void learn_node(const struct task *task, struct lm_layer *layer, struct lm_span node,
+                       real *sum, real *const levels[], const struct lm_scratch *scratch) {
+    size_t n = layer->plan->map.parameters;
     if (size_of(node) == 1) {
         memset(sum, 0, n * sizeof *sum);
-        task->rule->learn(task->inference, task->layer, node.first - task->first, scratch, sum);
+        task->rule->learn(task->inference, layer, node.first - task->first, scratch, sum);
         return;
     }
     struct lm_span halves[2] = {node};
     lm_span_split(1, halves, 2);
-    learn_node(task, halves[0], sum, levels, scratch);
-    learn_node(task, halves[1], levels[0], levels + 1, scratch);
+    learn_node(task, layer, halves[0], sum, levels, scratch);
+    learn_node(task, layer, halves[1], levels[0], levels + 1, scratch);
     lm_add(n, levels[0], sum);
 }
 
-/* Add the lanes of one node, which begin at lane `begin`. */
-static void add_lanes(const struct lm_learning *learning, struct lm_span node, int begin,
-                      size_t parameters) {
+/* Add the lanes of each node of a lesson; called by all threads, which need not wait. */
+static void add_lanes(const struct lm_learning *learning, const struct lm_lesson *lesson,
+                      int lane, int end) {
     enum { SLICE = 4096 };
-#pragma omp parallel for schedule(static) num_threads(learning->threads)
-    for (size_t i = 0; i < parameters; i += SLICE)
-        lm_span_sum(node, learning->spans + begin, learning->sums + begin, i,
-                    parameters - i < SLICE ? parameters - i : SLICE);
+    size_t parameters = parameters_of(lesson);
+    for (int node = 0; node < lesson->n && lane < end; node++) {
+#pragma omp for schedule(static) nowait
+        for (size_t i = 0; i < parameters; i += SLICE)
+            lm_span_sum(lesson->nodes[node], learning->spans + lane, learning->sums + lane, i,
+                        parameters - i < SLICE ? parameters - i : SLICE);
+        while (lane < end && learning->spans[lane].end <= lesson->nodes[node].end)
+            lane++;
+    }
+}
+
+static void run_group(struct lm_learning *learning, const struct task *task, int n,
+                      const struct lm_lesson lessons[], size_t size) {
+    const int *begin = learning->begin;
+    if (size > learning->size) {
+        lm_free(learning->block);
+        learning->size = size;
+        learning->block = lm_allocate(size, sizeof(real));
+    }
+    real *next = learning->block, **level = learning->levels;
+    for (int l = 0; l < n; l++)
+        next = place(learning, &lessons[l], begin[l], begin[l + 1], &level, next);
+#pragma omp parallel num_threads(learning->threads)
+    {
+#pragma omp for schedule(dynamic)
+        for (int i = 0; i < begin[n]; i++) {
+            const struct lane *lane = &learning->lanes[i];
+            double start = omp_get_wtime();
+            learn_node(task, lane->layer, lane->span, lane->sum, lane->levels,
+                       &task->scratch[omp_get_thread_num()]);
+            lm_layer_spent(lane->layer, start);
+        }
+        for (int l = 0; l < n; l++)
+            add_lanes(learning, &lessons[l], begin[l], begin[l + 1]);
+    }
 }
 
 void lm_learning_run(struct lm_learning *learning, const struct lm_rule *rule,
-                     const struct lm_inference *inference, struct lm_layer *layer, int first,
-                     int n, const struct lm_span nodes[], real *const sums[],
-                     const struct lm_scratch scratch[]) {
-    const struct task task = {rule, inference, layer, first};
-    size_t parameters = layer->plan->map.parameters;
-    int chunks = n > 0 ? nodes[n - 1].end - nodes[0].first : 0;
-    if (chunks == 0 || parameters == 0)
-        return;
-    int lanes = make_lanes(parameters, chunks, n, nodes, learning->spans);
-    place(learning, parameters, lanes, n, nodes, sums);
-#pragma omp parallel for schedule(dynamic) num_threads(learning->threads)
-    for (int i = 0; i < lanes; i++) {
-        double start = omp_get_wtime();
-        learn_node(&task, learning->spans[i], learning->lanes[i].sum, learning->lanes[i].levels,
-                   &scratch[omp_get_thread_num()]);
-        lm_layer_spent(layer, start);
-    }
-    for (int i = 0, node = 0; node < n; node++) {
-        add_lanes(learning, nodes[node], i, parameters);
-        while (i < lanes && learning->spans[i].end <= nodes[node].end)
-            i++;
+                     const struct lm_inference *inference, int first, int n,
+                     const struct lm_lesson lessons[], const struct lm_scratch scratch[]) {
+    const struct task task = {rule, inference, first, scratch};
+    for (int l = 0, together; l < n; l += together) {
+        size_t size;
+        together = make_group(learning, n - l, lessons + l, &size);
+        run_group(learning, &task, together, lessons + l, size);
     }
 }

@@ -1,6 +1,6 @@
-/* Learning: the parameter gradient of a layer, summed over the chunks of a batch along the tree
- * of span.h. Threads take different nodes of it; neither their number nor the memory that is
- * there changes a bit. */
+/* Learning: the parameter gradients of layers, summed over the chunks of a batch along the tree
+ * of span.h. Threads take different nodes of it, of several layers at a time where these are
+ * small; neither their number nor the memory that is there changes a bit. */
 #ifndef LAMINA_LEARNING_H
 #define LAMINA_LEARNING_H
 
@@ -9,17 +9,24 @@
 
 struct lm_learning;
 
-/* Workspace for the layers of a rank, one after the other, with at most `chunks` chunks of a
- * batch on this rank. Its arrays come with the first use. Free with lm_learning_destroy. */
-struct lm_learning *lm_learning_create(int chunks, int threads);
+/* What is asked of a layer: sums[i] (parameters) = the gradient of the chunks of nodes[i], n
+ * nodes of the tree over the batch, one behind the other. */
+struct lm_lesson {
+    struct lm_layer *layer;
+    int n;
+    struct lm_span nodes[LM_MAX_NODES];
+    real *sums[LM_MAX_NODES];
+};
+
+/* Workspace for up to `layers` layers of a rank with at most `chunks` chunks of a batch there.
+ * Its arrays come with the first use. Free with lm_learning_destroy. */
+struct lm_learning *lm_learning_create(int layers, int chunks, int threads);
 void lm_learning_destroy(struct lm_learning *learning);
 
-/* sums[i] (parameters) = the gradient of the chunks of nodes[i], n nodes of the tree over the
- * batch; chunk c of the batch is chunk c - first of the layer. scratch (threads). */
+/* Do n lessons. Chunk c of the batch is chunk c - first of the layers. scratch (threads). */
 void lm_learning_run(struct lm_learning *learning, const struct lm_rule *rule,
-                     const struct lm_inference *inference, struct lm_layer *layer, int first,
-                     int n, const struct lm_span nodes[], real *const sums[],
-                     const struct lm_scratch scratch[]);
+                     const struct lm_inference *inference, int first, int n,
+                     const struct lm_lesson lessons[], const struct lm_scratch scratch[]);
 
 /* Arrays like its parameters that the workspace has for a layer, beside the gradient: one less
  * than there are chunks, but where these would take more than 1 GiB fewer threads share as

@@ -77,13 +77,12 @@ START_TEST(threads_change_no_bit) {
     real *expected = lm_allocate(example->n, sizeof(real));
     plain_sum(example, 0, CHUNKS, expected);
     for (int threads = 1; threads <= 3; threads++) {
-        struct lm_learning *learning = lm_learning_create(CHUNKS, threads);
-        const struct lm_span whole = {0, CHUNKS};
-        real *const sums[] = {example->layer->gradient};
+        struct lm_learning *learning = lm_learning_create(1, CHUNKS, threads);
+        const struct lm_lesson lesson = {
+            example->layer, 1, {{0, CHUNKS}}, {example->layer->gradient}};
         for (int again = 0; again < 2; again++) {
-            lm_learning_run(learning, rule(), &inference, example->layer, 0, 1, &whole, sums,
-                            example->scratch);
-            ck_assert(memcmp(sums[0], expected, example->n * sizeof(real)) == 0);
+            lm_learning_run(learning, rule(), &inference, 0, 1, &lesson, example->scratch);
+            ck_assert(memcmp(lesson.sums[0], expected, example->n * sizeof(real)) == 0);
         }
         lm_learning_destroy(learning);
     }
@@ -95,22 +94,47 @@ END_TEST
 /* A replica holds chunks 3 .. 10 of a batch of 20 as its chunks 0 .. 7, in several nodes. */
 START_TEST(each_node_has_its_sum) {
     struct example *example = example_create();
-    struct lm_span nodes[LM_MAX_NODES];
-    int n = lm_span_nodes(20, (struct lm_span){3, 11}, nodes);
-    ck_assert(n > 2);
-    real *sums[LM_MAX_NODES], *expected = lm_allocate(example->n, sizeof(real));
-    for (int i = 0; i < n; i++)
-        sums[i] = lm_allocate(example->n, sizeof(real));
-    struct lm_learning *learning = lm_learning_create(CHUNKS, 2);
-    lm_learning_run(learning, rule(), &inference, example->layer, 3, n, nodes, sums,
-                    example->scratch);
-    for (int i = 0; i < n; i++) {
-        plain_sum(example, nodes[i].first - 3, nodes[i].end - 3, expected);
-        ck_assert(memcmp(sums[i], expected, example->n * sizeof(real)) == 0);
-        lm_free(sums[i]);
+    struct lm_lesson lesson = {.layer = example->layer};
+    lesson.n = lm_span_nodes(20, (struct lm_span){3, 11}, lesson.nodes);
+    ck_assert(lesson.n > 2);
+    real *expected = lm_allocate(example->n, sizeof(real));
+    for (int i = 0; i < lesson.n; i++)
+        lesson.sums[i] = lm_allocate(example->n, sizeof(real));
+    struct lm_learning *learning = lm_learning_create(1, CHUNKS, 2);
+    lm_learning_run(learning, rule(), &inference, 3, 1, &lesson, example->scratch);
+    for (int i = 0; i < lesson.n; i++) {
+        plain_sum(example, lesson.nodes[i].first - 3, lesson.nodes[i].end - 3, expected);
+        ck_assert(memcmp(lesson.sums[i], expected, example->n * sizeof(real)) == 0);
+        lm_free(lesson.sums[i]);
     }
-    lm_learning_run(learning, rule(), &inference, example->layer, 0, 0, nodes, sums,
-                    example->scratch); /* no chunk, nothing to do */
+    lesson.n = 0; /* no chunk, nothing to do */
+    lm_learning_run(learning, rule(), &inference, 0, 1, &lesson, example->scratch);
+    lm_learning_destroy(learning);
+    lm_free(expected);
+    example_destroy(example);
+}
+END_TEST
+
+/* Several lessons at once, of which one has nothing to do, are what each is alone. */
+START_TEST(layers_learn_together) {
+    struct example *example = example_create();
+    struct lm_lesson lessons[3] = {
+        {.layer = example->layer}, {.layer = example->layer}, {.layer = example->layer}};
+    real *expected = lm_allocate(example->n, sizeof(real));
+    const struct lm_span spans[] = {{0, CHUNKS}, {0, 0}, {3, 9}};
+    for (int l = 0; l < 3; l++) {
+        lessons[l].n = lm_span_nodes(CHUNKS, spans[l], lessons[l].nodes);
+        for (int i = 0; i < lessons[l].n; i++)
+            lessons[l].sums[i] = lm_allocate(example->n, sizeof(real));
+    }
+    struct lm_learning *learning = lm_learning_create(3, CHUNKS, 2);
+    lm_learning_run(learning, rule(), &inference, 0, 3, lessons, example->scratch);
+    for (int l = 0; l < 3; l++)
+        for (int i = 0; i < lessons[l].n; i++) {
+            plain_sum(example, lessons[l].nodes[i].first, lessons[l].nodes[i].end, expected);
+            ck_assert(memcmp(lessons[l].sums[i], expected, example->n * sizeof(real)) == 0);
+            lm_free(lessons[l].sums[i]);
+        }
     lm_learning_destroy(learning);
     lm_free(expected);
     example_destroy(example);
@@ -131,5 +155,5 @@ END_TEST
 
 int main(void) {
     return RUN_TESTS("learning", threads_change_no_bit, each_node_has_its_sum,
-                     large_layers_take_few_arrays);
+                     layers_learn_together, large_layers_take_few_arrays);
 }
