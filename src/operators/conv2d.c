@@ -15,6 +15,8 @@ enum {
     MANY = 32,    /* channels that make transforms worth their while (winograd.h) */
     GROUP = 36,   /* taps whose weight gradients are summed in one go */
     PATCH = 1024, /* numbers of one channel that they are summed over in one go */
+    MOST_INS = 3, /* inputs that a tap of a single channel meets, of up to ... */
+    LOW = 4,      /* ... output channels: as many sums as TILE x WIDE */
     SUMS = 4,     /* of a bias's errors, for additions that need not wait for each other */
 };
 
@@ -163,19 +165,20 @@ struct tile {
     ptrdiff_t width, x_channel, e_channel;
     ptrdiff_t x_next, weight_next; /* from one of a tap's `ins` to the next */
     int outs;
+    bool alone; /* the only input channel's neighbouring places share a tap */
     const real *x, *e;
 };
 
-/* One place in the kernel and `ins` <= WIDE input channels, or as many neighbouring places of
- * one channel: the outputs where they meet an input, that input's place in x for output (0, 0),
- * and the first weight's in the kernels of one output channel. */
+/* One place in the kernel and `ins` <= WIDE input channels, or `ins` <= MOST_INS neighbouring
+ * places of a single one: the outputs where they meet an input, that input's place in x for
+ * output (0, 0), and the first weight's in the kernels of one output channel. */
 struct tap {
     struct lm_range rows, columns;
     ptrdiff_t x, weight;
     int ins;
 };
 
-typedef vec sums[TILE][WIDE]; /* of one tap: output channel x input channel */
+typedef vec sums[TILE][MOST_INS]; /* of one tap: output channel x input channel */
 
 /* total += e * x over the outputs of `at`. */
 INLINE void product_tile(int outs, int ins, const struct tile *t, const struct tap *at,
@@ -188,7 +191,7 @@ INLINE void product_tile(int outs, int ins, const struct tile *t, const struct t
         length *= columns;
         columns = 1;
     }
-    vec sum[TILE][WIDE];
+    vec sum[TILE][MOST_INS];
     for (int o = 0; o < outs; o++)
         for (int c = 0; c < ins; c++)
             sum[o][c] = total[o][c];
@@ -197,7 +200,7 @@ INLINE void product_tile(int outs, int ins, const struct tile *t, const struct t
         const real *x = t->x + at->x + i * x_row + at->columns.from * x_column;
         for (ptrdiff_t j = 0; j < columns; j++, e += length, x += x_column)
             for (ptrdiff_t b = 0; b < length; b += LANES) {
-                vec input[WIDE];
+                vec input[MOST_INS];
                 for (int c = 0; c < ins; c++)
                     input[c] = keep(load(x + b + c * t->x_next));
                 for (int o = 0; o < outs; o++) {
@@ -215,6 +218,8 @@ INLINE void product_tile(int outs, int ins, const struct tile *t, const struct t
 INLINE void product_ins(int outs, const struct tile *t, const struct tap *at, sums total) {
     if (at->ins == 1)
         product_tile(outs, 1, t, at, total);
+    else if (at->ins == MOST_INS && outs <= LOW)
+        product_tile(outs, MOST_INS, t, at, total);
     else
         product_tile(outs, WIDE, t, at, total);
 }
@@ -272,17 +277,16 @@ static void pull_taps(const struct tile *t, int n, const struct tap taps[], ptrd
  * groups. A single channel has no others to go with: there neighbouring places share a tap, if
  * they meet inputs at the same outputs. */
 static void pull_tile(struct tile *t, ptrdiff_t channels, real *gradient) {
-    bool alone = channels == 1 && t->columns.padding == 0;
-    ptrdiff_t step = alone ? 1 : WIDE, next = alone ? WIDE : 1;
-    t->x_next = alone ? t->width : t->x_channel;
-    t->weight_next = alone ? 1 : t->rows.taps * t->columns.taps;
+    ptrdiff_t step = t->alone ? 1 : WIDE, next = t->alone ? MOST_INS : 1;
+    t->x_next = t->alone ? t->width : t->x_channel;
+    t->weight_next = t->alone ? 1 : t->rows.taps * t->columns.taps;
     struct tap taps[GROUP];
     int n = 0;
     for (ptrdiff_t c = 0; c < channels; c += step)
         for (ptrdiff_t i = 0; i < t->rows.taps; i++)
             for (ptrdiff_t j = 0; j < t->columns.taps; j += next) {
-                ptrdiff_t left = alone ? t->columns.taps - j : channels - c;
-                taps[n++] = tap_of(t, i, j, c, least(WIDE, left));
+                ptrdiff_t left = t->alone ? t->columns.taps - j : channels - c;
+                taps[n++] = tap_of(t, i, j, c, least(t->alone ? MOST_INS : WIDE, left));
                 if (n == GROUP) {
                     pull_taps(t, n, taps, channels * t->rows.taps * t->columns.taps, gradient);
                     n = 0;
@@ -308,7 +312,8 @@ static void pull_weights(const struct lm_operator *op, const real *x, const real
                          size_t width, real *gradient) {
     struct tile t = {.rows = forward_axis(op, 0), .columns = forward_axis(op, 1), .x = x};
     ptrdiff_t outs = (ptrdiff_t)op->out.extent[0], ins = (ptrdiff_t)op->in[0].extent[0];
-    ptrdiff_t tiles = (outs + TILE - 1) / TILE;
+    t.alone = ins == 1 && t.columns.padding == 0;
+    ptrdiff_t high = t.alone ? LOW : TILE, tiles = (outs + high - 1) / high;
     t.width = (ptrdiff_t)width;
     t.x_channel = t.rows.in * t.columns.in * t.width;
     t.e_channel = t.rows.out * t.columns.out * t.width;
