@@ -8,10 +8,10 @@
  * Each replica of the network (placement.h) has its share of the chunks of a batch (span.h):
  * all chunks here are those of this rank's replica. A batch lies in chunks (tensor.h). Threads
  * work on different chunks, and each exchanges the messages of its own chunks, so that one
- * chunk computes while another's messages travel. On one rank a chunk goes through all steps
- * while it stays in cache. Neither ranks nor replicas nor threads change a bit of any result:
- * each chunk sees the same operations in the same order, and sums over chunks have a fixed
- * order (span.h).
+ * chunk computes while another's messages travel. On one rank a chunk goes through its steps
+ * while it stays in cache, most of them on one thread (schedule.h). Neither ranks nor replicas
+ * nor threads change a bit of any result: each chunk sees the same operations in the same
+ * order, and sums over chunks have a fixed order (span.h).
  *
  * All functions are called by all ranks in the same order with the same arguments; they
  * exchange messages with the ranks of neighbouring layers (Neighbour) or of replicas of the
