@@ -53,8 +53,6 @@ static bool relax_from_error(const struct lm_inference *inference, struct lm_lay
     return true;
 }
 
-/* The largest layers are those above the input: their error, which nobody else needs, is not
- * read here but made anew, so that it need not go through memory at every step. */
 bool lm_rule_is_relaxed(const struct lm_inference *inference, const struct lm_plan *plan,
                         struct lm_relaxation *relaxation) {
     (void)plan;
@@ -62,6 +60,8 @@ bool lm_rule_is_relaxed(const struct lm_inference *inference, const struct lm_pl
     return true;
 }
 
+/* The largest layers are those above the input: their error, which nobody else needs, is not
+ * read here but made anew, so that it need not go through memory at every step. */
 void lm_rule_relax_deviation(const struct lm_inference *inference, struct lm_layer *layer,
                              int c, const struct lm_scratch *scratch) {
     if (relax_from_error(inference, layer, c, scratch))
