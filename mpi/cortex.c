@@ -27,9 +27,7 @@ struct lm_cortex {
     struct lm_learning *learning;
     struct lm_lesson *lessons;  /* (nodes) */
     struct lm_scratch *scratch; /* (threads) */
-    size_t *width;              /* (chunks) */
     atomic_long *reached;       /* (chunks) steps of inference that are done */
-    struct lm_turn *turns;      /* (threads, chunks) */
 };
 
 /* What the threads are asked to do. */
@@ -94,10 +92,7 @@ struct lm_cortex *lm_cortex_create(const struct lm_cortex_plan *plan) {
     cortex->replicas = lm_replicas_create(plan->placement, plan->rank, cortex->nodes.n);
     cortex->learning = lm_learning_create(cortex->nodes.n, (int)chunks, cortex->plan.threads);
     cortex->lessons = lm_allocate((size_t)cortex->nodes.n, sizeof *cortex->lessons);
-    cortex->width = lm_allocate(chunks, sizeof *cortex->width);
     cortex->reached = lm_allocate(chunks, sizeof *cortex->reached);
-    cortex->turns =
-        lm_allocate(lm_product(chunks, (size_t)cortex->plan.threads), sizeof *cortex->turns);
     return cortex;
 }
 
@@ -111,9 +106,7 @@ void lm_cortex_destroy(struct lm_cortex *cortex) {
     lm_learning_destroy(cortex->learning);
     lm_free(cortex->lessons);
     lm_free(cortex->scratch);
-    lm_free(cortex->width);
     lm_free(cortex->reached);
-    lm_free(cortex->turns);
     lm_free(cortex->input);
     lm_free(cortex);
 }
@@ -152,7 +145,6 @@ void lm_cortex_set_batch(struct lm_cortex *cortex, size_t n) {
     cortex->first = share.first;
     cortex->n_chunks = share.end - share.first;
     for (int c = 0; c < cortex->n_chunks; c++) {
-        cortex->width[c] = lm_width(lm_cortex_count(cortex, c));
         for (int i = 0; i < cortex->nodes.n; i++)
             lm_layer_set_count(cortex->nodes.node[i].layer, c, lm_cortex_count(cortex, c));
         lm_nodes_bind(&cortex->nodes, c, lm_cortex_input(cortex, c));
@@ -240,48 +232,47 @@ void lm_cortex_begin(struct lm_cortex *cortex) {
     cortex->steps = 0;
 }
 
-/* Steps of a worker's chunks, a few of which wait for messages at a time. */
-static void infer_chunks(const struct worker *worker) {
+/* Steps first .. end - 1 of every stride-th chunk from `chunk` on. */
+static void infer_chunks(const struct worker *worker, int chunk, int stride, long first,
+                         long end) {
     struct lm_cortex *cortex = worker->cortex;
-    const struct job *job = worker->job;
     lm_pipeline_run(&(struct lm_pipeline){.nodes = &cortex->nodes,
-                                          .rule = job->rule,
-                                          .inference = job->inference,
-                                          .first = job->first,
-                                          .end = job->end,
-                                          .chunk = worker->first,
-                                          .stride = worker->stride,
+                                          .rule = worker->job->rule,
+                                          .inference = worker->job->inference,
+                                          .first = first,
+                                          .end = end,
+                                          .chunk = chunk,
+                                          .stride = stride,
                                           .n_chunks = cortex->n_chunks,
                                           .scratch = worker->scratch});
 }
 
-/* The same without messages: threads get the same work, chunks pass from one to the other. */
+/* Without messages chunks pass from thread to thread, so that all get the same work. */
 static void infer_turns(const struct worker *worker) {
     struct lm_cortex *cortex = worker->cortex;
-    const struct job *job = worker->job;
-    struct lm_turn *turn = cortex->turns + (size_t)worker->first * (size_t)cortex->n_chunks;
-    int n = lm_schedule(worker->stride, worker->first, cortex->n_chunks, cortex->width,
-                        job->first, job->end, turn);
-    for (int i = 0; i < n; i++, turn++) {
-        atomic_long *reached = &cortex->reached[turn->chunk];
-        while (atomic_load(reached) < turn->first)
+    int n = cortex->n_chunks;
+    const struct lm_schedule schedule = {.threads = worker->stride,
+                                         .n_chunks = n,
+                                         .width = cortex->nodes.width,
+                                         .last_width =
+                                             n ? lm_width(lm_cortex_count(cortex, n - 1)) : 0,
+                                         .first = worker->job->first,
+                                         .end = worker->job->end};
+    struct lm_turn turn;
+    for (int c = 0; c < n; c++) {
+        if (!lm_schedule_turn(&schedule, worker->first, c, &turn))
+            continue;
+        while (atomic_load(&cortex->reached[c]) < turn.first)
             sched_yield();
-        lm_pipeline_run(&(struct lm_pipeline){.nodes = &cortex->nodes,
-                                              .rule = job->rule,
-                                              .inference = job->inference,
-                                              .first = turn->first,
-                                              .end = turn->end,
-                                              .chunk = turn->chunk,
-                                              .stride = 1,
-                                              .n_chunks = turn->chunk + 1,
-                                              .scratch = worker->scratch});
-        atomic_store(reached, turn->end);
+        infer_chunks(worker, c, n, turn.first, turn.end);
+        atomic_store(&cortex->reached[c], turn.end);
     }
 }
 
 static void infer_work(const struct worker *worker) {
     if (worker->cortex->nodes.has_links)
-        infer_chunks(worker);
+        infer_chunks(worker, worker->first, worker->stride, worker->job->first,
+                     worker->job->end);
     else
         infer_turns(worker);
 }

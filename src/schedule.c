@@ -6,21 +6,16 @@ static long steps_before(double place, double start, double width, long steps) {
     return before <= 0 ? 0 : before >= (double)steps ? steps : (long)before;
 }
 
-int lm_schedule(int threads, int thread, int n_chunks, const size_t width[], long first,
-                long end, struct lm_turn turns[]) {
-    long steps = end - first;
-    double length = 0, start = 0;
-    int n = 0;
-    for (int c = 0; c < n_chunks; c++)
-        length += (double)width[c] * (double)steps;
-    double from = length * thread / threads, to = length * (thread + 1) / threads;
-    for (int c = 0; c < n_chunks; c++) {
-        double wide = (double)width[c];
-        long before = steps_before(from, start, wide, steps);
-        long behind = steps - steps_before(to, start, wide, steps);
-        if (before + behind < steps)
-            turns[n++] = (struct lm_turn){c, first + behind, end - before};
-        start += wide * (double)steps;
-    }
-    return n;
+bool lm_schedule_turn(const struct lm_schedule *schedule, int thread, int c,
+                      struct lm_turn *turn) {
+    int last = schedule->n_chunks - 1;
+    long steps = schedule->end - schedule->first;
+    double wide = (double)schedule->width, own = c < last ? wide : (double)schedule->last_width;
+    double start = c * wide * (double)steps;
+    double length = (last * wide + (double)schedule->last_width) * (double)steps;
+    long before = steps_before(length * thread / schedule->threads, start, own, steps);
+    long behind =
+        steps - steps_before(length * (thread + 1) / schedule->threads, start, own, steps);
+    *turn = (struct lm_turn){schedule->first + behind, schedule->end - before};
+    return turn->first < turn->end;
 }

@@ -10,19 +10,25 @@
 #ifndef LAMINA_SCHEDULE_H
 #define LAMINA_SCHEDULE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
-/* Steps first .. end - 1 of a chunk, to be done when those before are. */
-struct lm_turn {
-    int chunk;
+/* Steps first .. end - 1 of n_chunks chunks, all `width` wide but the last. */
+struct lm_schedule {
+    int threads, n_chunks;
+    size_t width, last_width;
     long first, end;
 };
 
-/* The turns of thread `thread` of `threads` in the order it does them, for the steps first ..
- * end - 1 of chunks of width[n_chunks]; `turns` has room for n_chunks. Returns how many. No
- * thread waits for ever: a turn only waits for one of a later thread, which waits for none
- * before. */
-int lm_schedule(int threads, int thread, int n_chunks, const size_t width[], long first,
-                long end, struct lm_turn turns[]);
+/* Steps first .. end - 1 of a chunk, to be done when those before are. */
+struct lm_turn {
+    long first, end;
+};
+
+/* The turn of thread `thread` in chunk c, if it has one. Threads do theirs in the order of the
+ * chunks. None waits for ever: a turn only waits for one of a later thread, which waits for
+ * none before. Thread-safe. */
+bool lm_schedule_turn(const struct lm_schedule *schedule, int thread, int c,
+                      struct lm_turn *turn);
 
 #endif

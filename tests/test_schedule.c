@@ -5,18 +5,31 @@
 #include "runner.h"
 
 #include <stdbool.h>
-#include <string.h>
 
 enum { CHUNKS = 12, THREADS = 7, FIRST = 3, STEPS = 20 };
 
-struct plan {
-    int n[THREADS];
-    struct lm_turn turns[THREADS][CHUNKS];
+struct turn {
+    int chunk;
+    struct lm_turn steps;
 };
 
-static void make(struct plan *plan, int threads, int chunks, const size_t width[], long end) {
-    for (int t = 0; t < threads; t++)
-        plan->n[t] = lm_schedule(threads, t, chunks, width, FIRST, end, plan->turns[t]);
+struct plan {
+    int n[THREADS];
+    struct turn turns[THREADS][CHUNKS];
+};
+
+/* Chunks of 32 inputs, the last of 16. */
+static void make(struct plan *plan, int threads, int chunks, long end) {
+    const struct lm_schedule schedule = {threads, chunks, 32, 16, FIRST, end};
+    for (int t = 0; t < threads; t++) {
+        plan->n[t] = 0;
+        for (int c = 0; c < chunks; c++) {
+            struct turn *turn = &plan->turns[t][plan->n[t]];
+            turn->chunk = c;
+            if (lm_schedule_turn(&schedule, t, c, &turn->steps))
+                plan->n[t]++;
+        }
+    }
 }
 
 /* Let threads go on one after the other as far as they can; whether all is done, each step when
@@ -29,11 +42,11 @@ static bool can_run(const struct plan *plan, int threads, int chunks, long end) 
     for (bool moved = true; moved;) {
         moved = false;
         for (int t = 0; t < threads; t++) {
-            const struct lm_turn *turn = &plan->turns[t][next[t]];
-            if (next[t] == plan->n[t] || reached[turn->chunk] != turn->first)
+            const struct turn *turn = &plan->turns[t][next[t]];
+            if (next[t] == plan->n[t] || reached[turn->chunk] != turn->steps.first)
                 continue;
-            ck_assert_int_lt(turn->first, turn->end);
-            reached[turn->chunk] = turn->end;
+            ck_assert_int_lt(turn->steps.first, turn->steps.end);
+            reached[turn->chunk] = turn->steps.end;
             next[t]++;
             moved = true;
         }
@@ -47,16 +60,13 @@ static bool can_run(const struct plan *plan, int threads, int chunks, long end) 
     return true;
 }
 
-/* From no work at all to more threads than chunks, with one narrow chunk at the end. */
+/* From no work at all to more threads than chunks. */
 START_TEST(every_step_is_done_once_in_order) {
     struct plan plan;
     for (int threads = 1; threads <= THREADS; threads++)
         for (int chunks = 0; chunks <= CHUNKS; chunks++)
             for (long end = FIRST; end <= FIRST + STEPS; end++) {
-                size_t width[CHUNKS];
-                for (int c = 0; c < CHUNKS; c++)
-                    width[c] = c + 1 < chunks ? 32 : 16;
-                make(&plan, threads, chunks, width, end);
+                make(&plan, threads, chunks, end);
                 ck_assert(can_run(&plan, threads, chunks, end));
             }
 }
@@ -64,37 +74,35 @@ END_TEST
 
 /* 300 inputs in chunks of 32 on two threads: 9.5 chunks, 4.75 for each. */
 START_TEST(threads_get_the_same) {
-    const size_t width[] = {32, 32, 32, 32, 32, 32, 32, 32, 32, 16};
     struct plan plan;
-    make(&plan, 2, 10, width, FIRST + STEPS);
+    make(&plan, 2, 10, FIRST + STEPS);
     for (int t = 0; t < 2; t++) {
-        size_t work = 0;
-        for (int i = 0; i < plan.n[t]; i++)
-            work += width[plan.turns[t][i].chunk] *
-                    (size_t)(plan.turns[t][i].end - plan.turns[t][i].first);
-        ck_assert_uint_eq(work, 152 * STEPS);
+        long work = 0;
+        for (int i = 0; i < plan.n[t]; i++) {
+            const struct turn *turn = &plan.turns[t][i];
+            work += (turn->chunk < 9 ? 32 : 16) * (turn->steps.end - turn->steps.first);
+        }
+        ck_assert_int_eq(work, 152 * STEPS);
     }
 }
 END_TEST
 
 /* The first steps of a chunk that is cut come first of all, the last ones last. */
 START_TEST(a_chunk_is_passed_on_in_time) {
-    const size_t width[] = {32, 32, 32, 32, 32, 32, 32, 32, 32, 16};
     struct plan plan;
-    make(&plan, 2, 10, width, FIRST + STEPS);
-    const struct lm_turn *head = &plan.turns[1][0], *tail = &plan.turns[0][plan.n[0] - 1];
+    make(&plan, 2, 10, FIRST + STEPS);
+    const struct turn *head = &plan.turns[1][0], *tail = &plan.turns[0][plan.n[0] - 1];
     ck_assert_int_eq(head->chunk, tail->chunk);
-    ck_assert_int_eq(head->first, FIRST);
-    ck_assert_int_eq(head->end, tail->first);
-    ck_assert_int_eq(tail->end, FIRST + STEPS);
+    ck_assert_int_eq(head->steps.first, FIRST);
+    ck_assert_int_eq(head->steps.end, tail->steps.first);
+    ck_assert_int_eq(tail->steps.end, FIRST + STEPS);
 }
 END_TEST
 
 /* One step cannot be cut: whole chunks, none twice. */
 START_TEST(single_steps_stay_whole) {
-    const size_t width[] = {32, 32, 32};
     struct plan plan;
-    make(&plan, 2, 3, width, FIRST + 1);
+    make(&plan, 2, 3, FIRST + 1);
     ck_assert_int_eq(plan.n[0] + plan.n[1], 3);
 }
 END_TEST
