@@ -126,7 +126,7 @@ static void fill_lane(const struct lm_dataset *set, size_t units, size_t count,
         bytes tile[LM_LANE] = {{0}};
         for (size_t b = 0; b < count; b++) {
             const uint8_t *image = set->images + index[b] * units + begin;
-            if (n == LM_LANE)
+            if (n == LM_LANE) /* a single load */
                 memcpy(&tile[b], image, LM_LANE);
             else
                 memcpy(&tile[b], image, n);

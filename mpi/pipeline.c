@@ -43,20 +43,20 @@ static bool needs_error(const struct lm_pipeline *pipeline, const struct lm_node
     return has_error(node, step) && !is_settled(pipeline, node, step);
 }
 
-/* Whether the only child of a node, on this rank too, moves its values as it makes its
- * feedback. The output does not: its feedback may stay the same while values move. */
+/* Whether the only child of a layer, on this rank too (else NULL), moves its values as it makes
+ * its feedback. The output does not: its feedback may stay the same while values move. */
 static bool is_relaxed_by(const struct lm_pipeline *pipeline, const struct lm_layer *parent,
-                          const struct lm_layer *child, struct lm_relaxation *relaxation) {
+                          const struct lm_layer *child) {
     return parent && child && !child->is_output && parent->plan->n_children == 1 &&
-           child->plan->n_parents == 1 && pipeline->rule->relaxation &&
-           pipeline->rule->relaxation(pipeline->inference, parent->plan, relaxation);
+           child->plan->n_parents == 1 && pipeline->rule->relaxes &&
+           pipeline->rule->relaxes(parent->plan);
 }
 
 static void make_node_errors(const struct lm_pipeline *pipeline, struct lm_node *node, int c) {
     struct lm_layer *parent = node->down[0].other;
     struct lm_layer_chunk *chunk = &node->layer->chunks[c];
-    struct lm_relaxation relaxation;
-    if (is_relaxed_by(pipeline, parent, node->layer, &relaxation)) {
+    const struct lm_relaxation relaxation = lm_relaxation_of(pipeline->inference->step);
+    if (is_relaxed_by(pipeline, parent, node->layer)) {
         chunk->relaxation = &relaxation;
         chunk->relaxed = parent->chunks[c].value;
     }
@@ -81,9 +81,8 @@ static bool make_errors(const struct lm_pipeline *pipeline, struct lm_node *node
 }
 
 static bool is_relaxed(const struct lm_pipeline *pipeline, const struct lm_node *node) {
-    struct lm_relaxation relaxation;
     return node->layer->plan->n_children > 0 &&
-           is_relaxed_by(pipeline, node->layer, node->up[0].other, &relaxation);
+           is_relaxed_by(pipeline, node->layer, node->up[0].other);
 }
 
 /* Values of a node, when the feedback of this step has come. */

@@ -11,8 +11,6 @@ static const size_t small_bytes = (size_t)1 << 26; /* of layers that learn toget
 /* A node that one thread sums, chunk after chunk. */
 struct lane {
     struct lm_layer *layer;
-    struct lm_span span;
-    real *sum;
     real *const *levels; /* where the second half of each level below is summed */
 };
 
@@ -131,7 +129,7 @@ static real *place(struct lm_learning *learning, const struct lm_lesson *lesson,
         bool begins = node < lesson->n && span.first == lesson->nodes[node].first;
         learning->sums[i] = begins ? lesson->sums[node++] : next;
         next += begins ? 0 : parameters;
-        learning->lanes[i] = (struct lane){lesson->layer, span, learning->sums[i], *level};
+        learning->lanes[i] = (struct lane){lesson->layer, *level};
         for (int k = lm_span_depth(size_of(span)); k > 0; k--) {
             *(*level)++ = next;
             next += parameters;
@@ -188,7 +186,7 @@ static void run_group(struct lm_learning *learning, const struct task *task, int
         for (int i = 0; i < begin[n]; i++) {
             const struct lane *lane = &learning->lanes[i];
             double start = omp_get_wtime();
-            learn_node(task, lane->layer, lane->span, lane->sum, lane->levels,
+            learn_node(task, lane->layer, learning->spans[i], learning->sums[i], lane->levels,
                        &task->scratch[omp_get_thread_num()]);
             lm_layer_spent(lane->layer, start);
         }

@@ -14,7 +14,10 @@ struct lm_relaxation {
     real keep, step;
 };
 
-/* Move n values, a multiple of LM_LANE. */
+/* That of step size eta. */
+struct lm_relaxation lm_relaxation_of(real eta);
+
+/* Move n values, a multiple of LM_LANE, by the feedback to each. Thread-safe. */
 void lm_relax(const struct lm_relaxation *relaxation, size_t n, const real *feedback,
               real *value);
 

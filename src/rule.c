@@ -53,24 +53,19 @@ static bool relax_from_error(const struct lm_inference *inference, struct lm_lay
     return true;
 }
 
-bool lm_rule_is_relaxed(const struct lm_inference *inference, const struct lm_plan *plan,
-                        struct lm_relaxation *relaxation) {
-    (void)plan;
-    *relaxation = (struct lm_relaxation){1 - inference->step, inference->step};
-    return true;
+void lm_rule_relax(const struct lm_inference *inference, struct lm_layer *layer, int c,
+                   const struct lm_scratch *scratch) {
+    const struct lm_relaxation relaxation = lm_relaxation_of(inference->step);
+    lm_relax(&relaxation, layer->plan->units * layer->chunks[c].width,
+             lm_rule_feedback(layer, c, scratch), layer->chunks[c].value);
 }
 
 /* The largest layers are those above the input: their error, which nobody else needs, is not
  * read here but made anew, so that it need not go through memory at every step. */
 void lm_rule_relax_deviation(const struct lm_inference *inference, struct lm_layer *layer,
                              int c, const struct lm_scratch *scratch) {
-    if (relax_from_error(inference, layer, c, scratch))
-        return;
-    struct lm_layer_chunk *chunk = &layer->chunks[c];
-    struct lm_relaxation relaxation;
-    lm_rule_is_relaxed(inference, layer->plan, &relaxation);
-    lm_relax(&relaxation, layer->plan->units * chunk->width,
-             lm_rule_feedback(layer, c, scratch), chunk->value);
+    if (!relax_from_error(inference, layer, c, scratch))
+        lm_rule_relax(inference, layer, c, scratch);
 }
 
 void lm_rule_relax_value(const struct lm_inference *inference, struct lm_layer *layer, int c,

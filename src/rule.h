@@ -35,11 +35,9 @@ struct lm_rule {
      * NULL: never. Its errors need not be called then, nor its values in the step before. */
     bool (*settled)(const struct lm_inference *inference, const struct lm_plan *plan,
                     long step);
-    /* Whether `values` of a hidden layer is a relaxation by the feedback (relaxation.h), and
-     * which; NULL: never. An only child may be asked to do it as it makes its feedback
-     * (layer.h). */
-    bool (*relaxation)(const struct lm_inference *inference, const struct lm_plan *plan,
-                       struct lm_relaxation *relaxation);
+    /* Whether `values` of a hidden layer is a relaxation with step size eta (relaxation.h);
+     * NULL: never. An only child may be asked to do it as it makes its feedback (layer.h). */
+    bool (*relaxes)(const struct lm_plan *plan);
     /* The state at the start of inference: value[n] from hat v[n]. Also called for the copies
      * of values that come from another rank. */
     void (*begin)(size_t n, const real *forward, real *value);
@@ -71,9 +69,9 @@ const struct lm_rule *lm_rule_find(const char *name, const char *state);
 const real *lm_rule_feedback(const struct lm_layer *layer, int c,
                              const struct lm_scratch *scratch);
 
-/* relaxation of a layer whose eps is minus its deviation. */
-bool lm_rule_is_relaxed(const struct lm_inference *inference, const struct lm_plan *plan,
-                        struct lm_relaxation *relaxation);
+/* values of a hidden layer whose eps is minus its deviation: a relaxation. */
+void lm_rule_relax(const struct lm_inference *inference, struct lm_layer *layer, int c,
+                   const struct lm_scratch *scratch);
 
 /* values of a hidden layer: v += eta (eps - sum of the children's feedback), for the two
  * states. eps of a clamped layer is made from its own state: chunk->error is not read. */

@@ -19,11 +19,13 @@ static void errors_deviation(const struct lm_inference *inference, struct lm_lay
 
 static void values_deviation(const struct lm_inference *inference, struct lm_layer *layer,
                              int c, const struct lm_scratch *scratch) {
-    struct lm_relaxation relaxation;
-    struct lm_layer_chunk *chunk = &layer->chunks[c];
-    if (!layer->is_output && lm_rule_is_relaxed(inference, layer->plan, &relaxation))
-        lm_relax(&relaxation, layer->plan->units * chunk->width,
-                 lm_rule_feedback(layer, c, scratch), chunk->value);
+    if (!layer->is_output)
+        lm_rule_relax(inference, layer, c, scratch);
+}
+
+static bool relaxes(const struct lm_plan *plan) {
+    (void)plan;
+    return true;
 }
 
 /* The error of the output never changes. With eta = 1 a layer's is the feedback that came last:
@@ -48,7 +50,7 @@ static void errors_value(const struct lm_inference *inference, struct lm_layer *
 const struct lm_rule lm_fixed_prediction_deviation = {.name = "fixed-prediction",
                                                       .state = "deviation",
                                                       .settled = settled_deviation,
-                                                      .relaxation = lm_rule_is_relaxed,
+                                                      .relaxes = relaxes,
                                                       .begin = lm_rule_begin_deviation,
                                                       .errors = errors_deviation,
                                                       .values = values_deviation,

@@ -20,9 +20,8 @@ static bool is_predicted(const struct lm_layer *layer, int c) {
 }
 
 /* Above the input mu is always hat v. */
-static bool is_relaxed(const struct lm_inference *inference, const struct lm_plan *plan,
-                       struct lm_relaxation *relaxation) {
-    return plan->clamped && lm_rule_is_relaxed(inference, plan, relaxation);
+static bool relaxes(const struct lm_plan *plan) {
+    return plan->clamped;
 }
 
 /* There eps = -u, or hat v - v. */
@@ -149,7 +148,7 @@ static void learn_value(const struct lm_inference *inference, struct lm_layer *l
 const struct lm_rule lm_strict_deviation = {.name = "strict",
                                             .state = "deviation",
                                             .values_travel = true,
-                                            .relaxation = is_relaxed,
+                                            .relaxes = relaxes,
                                             .begin = lm_rule_begin_deviation,
                                             .errors = errors_deviation,
                                             .values = lm_rule_relax_deviation,
