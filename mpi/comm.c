@@ -1,5 +1,6 @@
 #include "comm.h"
 
+#include "bell.h"
 #include "mpi_check.h"
 
 #include <limits.h>
@@ -8,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -56,10 +56,11 @@ static MPI_Comm duplicate(MPI_Comm from) {
 }
 
 void lm_comm_start(void) {
-    prctl(PR_SET_TIMERSLACK, 1000UL); /* nanoseconds that a sleep may be too long */
+    char eager[16];
     setenv("OMPI_MCA_mpi_yield_when_idle", "1", 0);
-    setenv("OMPI_MCA_btl_vader_eager_limit", "131072", 0); /* Open MPI 4 */
-    setenv("OMPI_MCA_btl_sm_eager_limit", "131072", 0);    /* Open MPI 5 */
+    snprintf(eager, sizeof eager, "%d", LM_EAGER);
+    setenv("OMPI_MCA_btl_vader_eager_limit", eager, 0); /* Open MPI 4 */
+    setenv("OMPI_MCA_btl_sm_eager_limit", eager, 0);    /* Open MPI 5 */
     /* Open MPI's first choice for the shared file pointers, which nobody uses, is a semaphore
      * named after the file: one left by a kill makes the next run wait for ever. */
     setenv("OMPI_MCA_sharedfp", "individual", 0);
@@ -78,10 +79,12 @@ void lm_comm_start(void) {
     LM_MPI(MPI_Comm_size(node, &node_ranks));
     LM_MPI(MPI_Comm_rank(node, &node_rank));
     share_voice();
+    lm_bell_create();
 }
 
 void lm_comm_finish(void) {
     lm_abort_voice(NULL);
+    lm_bell_destroy();
     LM_MPI(MPI_Win_free(&voice));
     LM_MPI(MPI_Comm_free(&links));
     LM_MPI(MPI_Comm_free(&replicas));
@@ -108,6 +111,10 @@ int lm_comm_node_rank(void) {
     return node_rank;
 }
 
+bool lm_comm_is_near(int other) {
+    return lm_bell_is_here(other);
+}
+
 void lm_comm_set_threads(int threads) {
     cpu_set_t set;
     int all;
@@ -118,18 +125,28 @@ void lm_comm_set_threads(int threads) {
     crowded = all > CPU_COUNT(&set);
 }
 
-void lm_comm_idle(int n) {
-    enum { TESTS = 20, NANOSECONDS = 20000 };
+unsigned lm_comm_listen(void) {
+    return lm_bell_rings();
+}
+
+void lm_comm_idle(int n, unsigned heard) {
+    enum { TESTS = 100 };
     if (crowded && n > TESTS)
-        nanosleep(&(struct timespec){.tv_nsec = NANOSECONDS}, NULL);
+        lm_bell_wait(heard);
+}
+
+void lm_comm_wake(int peer) {
+    if (crowded)
+        lm_bell_ring(peer);
 }
 
 void lm_mpi_wait(MPI_Request *request, MPI_Status *status) {
     int done = 0;
     for (int n = 1; crowded && !done; n++) {
+        unsigned heard = lm_comm_listen();
         LM_MPI(MPI_Test(request, &done, status));
         if (!done)
-            lm_comm_idle(n);
+            lm_comm_idle(n, heard);
     }
     if (!done)
         LM_MPI(MPI_Wait(request, status));
@@ -161,6 +178,10 @@ MPI_Comm lm_comm_agreement(void) {
 
 MPI_Comm lm_comm_replicas(void) {
     return replicas;
+}
+
+MPI_Comm lm_comm_node(void) {
+    return node;
 }
 
 bool lm_comm_agree(bool good, struct lm_status *status) {

@@ -10,9 +10,11 @@
 
 #include <stddef.h>
 
+enum { LM_EAGER = 131072 };
+
 /* Start MPI with threads; collective. Before that, unless the user's environment says
  * otherwise, make waiting ranks yield their core, as Open MPI needs when ranks outnumber cores,
- * and let messages of up to 128 KiB within a node leave before their receiver asks for them.
+ * and let messages of up to LM_EAGER bytes within a node leave before their receiver asks.
  * From now on lm_abort ends all ranks and names this one; when several ranks of a node fail
  * at once, one of them is heard. */
 void lm_comm_start(void);
@@ -27,13 +29,19 @@ int lm_comm_size(void);
 int lm_comm_node_ranks(void);
 int lm_comm_node_rank(void);
 
+/* Whether rank `rank` is on this node. */
+bool lm_comm_is_near(int rank);
+
 /* Say that this rank computes with `threads` threads. When the ranks of this node have more
  * threads than it has processors, waiting ranks sleep from now on. Collective. */
 void lm_comm_set_threads(int threads);
 
-/* Call again and again, with n = 1, 2, ..., while there is nothing to do but to wait for
- * messages. Local, thread-safe. */
-void lm_comm_idle(int n);
+/* Where ranks wait asleep: listen, look for messages, and if there are none idle, with what was
+ * heard; again and again, with n = 1, 2, ... Who has sent a message wakes its receiver, and who
+ * has received a long one its sender. Elsewhere nothing happens. Local, thread-safe. */
+unsigned lm_comm_listen(void);
+void lm_comm_idle(int n, unsigned heard);
+void lm_comm_wake(int peer);
 
 /* Whether several threads of a rank may exchange messages at the same time. */
 bool lm_comm_is_threaded(void);

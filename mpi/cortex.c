@@ -212,14 +212,14 @@ static void run(struct lm_cortex *cortex, const struct job *job,
 static void forward_work(const struct worker *worker) {
     FOR_CHUNKS(worker, c)
     FOR_NODES(worker, node)
-    lm_node_receive_values_begin(node, c, true);
+    lm_node_receive_values_begin(node, c, LM_BOX_FORWARD);
     FOR_CHUNKS(worker, c)
     FOR_NODES(worker, node) {
         lm_node_receive_values_end(node, c);
         double start = omp_get_wtime();
         lm_layer_forward(node->layer, c, worker->scratch);
         lm_layer_spent(node->layer, start);
-        lm_node_send_values_begin(node, c, node->layer->chunks[c].forward);
+        lm_node_send_values_begin(node, c, LM_BOX_FORWARD);
     }
     FOR_CHUNKS(worker, c) drain(worker->cortex, c);
 }
@@ -285,6 +285,7 @@ static void sweep_work(const struct worker *worker) {
     for (int i = worker->cortex->nodes.n - 1; i >= 0; i--) {
         struct lm_node *node = &worker->cortex->nodes.node[i];
         lm_node_receive_feedback_end(node, c);
+        lm_node_await_feedback_room(node, c);
         double start = omp_get_wtime();
         job->rule->values(job->inference, node->layer, c, worker->scratch);
         job->rule->errors(job->inference, node->layer, c, worker->scratch);

@@ -9,7 +9,7 @@
 
 void lm_mpi_check(int result, const char *call, const char *file, int line);
 
-/* MPI_Wait, as lm_comm_idle waits. */
+/* MPI_Wait, asleep where ranks wait so (comm.h). */
 void lm_mpi_wait(MPI_Request *request, MPI_Status *status);
 
 #ifdef LAMINA_DOUBLE
@@ -19,9 +19,10 @@ void lm_mpi_wait(MPI_Request *request, MPI_Status *status);
 #endif
 
 /* The communicators of comm.c, all ranks in their order: for links between layers, for replicas
- * of the same layers, and for agreement; never each other's. */
+ * of the same layers, and for agreement; never each other's; and the ranks of this node. */
 MPI_Comm lm_comm_links(void);
 MPI_Comm lm_comm_replicas(void);
 MPI_Comm lm_comm_agreement(void);
+MPI_Comm lm_comm_node(void);
 
 #endif

@@ -20,40 +20,37 @@ static void init_port(struct lm_nodes *nodes, struct lm_port *port, int edge, bo
     port->units = network->layers[e->parent].units;
     port->block = lm_product(port->units, nodes->width);
     port->other = lm_nodes_find(nodes, other);
-    size_t all = lm_product((size_t)nodes->n_chunks, port->block);
     if (peer != nodes->rank) {
         port->link = lm_link_create(edge, network->n_edges, peer, is_parent, nodes->n_chunks,
                                     port->block);
         nodes->has_links = true;
+    } else if (!is_parent) {
+        port->feedback =
+            lm_allocate(lm_product((size_t)nodes->n_chunks, port->block), sizeof(real));
     }
-    if (!is_parent && port->link) {
-        port->forward = lm_allocate(all, sizeof(real));
-        port->value = lm_allocate(all, sizeof(real));
-    }
-    if (!is_parent || port->link)
-        port->feedback = lm_allocate(all, sizeof(real));
 }
 
+/* Edge by edge, as links want it. */
 void lm_nodes_connect(struct lm_nodes *nodes) {
     const struct lm_network *network = nodes->network;
     for (int i = 0; i < nodes->n; i++) {
         struct lm_node *node = &nodes->node[i];
         node->down = lm_allocate((size_t)node->layer->plan->n_parents, sizeof *node->down);
         node->up = lm_allocate((size_t)node->layer->plan->n_children, sizeof *node->up);
-        for (int e = 0; e < network->n_edges; e++) {
+    }
+    for (int e = 0; e < network->n_edges; e++)
+        for (int i = 0; i < nodes->n; i++) {
+            struct lm_node *node = &nodes->node[i];
             if (network->edges[e].child == node->layer->index)
                 init_port(nodes, &node->down[network->edges[e].slot], e, false);
             if (network->edges[e].parent == node->layer->index)
                 init_port(nodes, &node->up[network->edges[e].child_slot], e, true);
         }
-    }
 }
 
 static void clear_ports(struct lm_port *ports, int n) {
     for (int k = 0; ports && k < n; k++) {
         lm_link_destroy(ports[k].link);
-        lm_free(ports[k].forward);
-        lm_free(ports[k].value);
         lm_free(ports[k].feedback);
     }
     lm_free(ports);
@@ -71,7 +68,7 @@ void lm_nodes_clear(struct lm_nodes *nodes) {
     nodes->n = 0;
 }
 
-/* What comes from below: of the input, of a layer of ours, or of what is received. */
+/* What comes from below: of the input, of what is received, or of a layer of ours. */
 static void bind_parents(struct lm_node *node, int c, real *input) {
     struct lm_layer_chunk *chunk = &node->layer->chunks[c];
     for (int k = 0; k < node->layer->plan->n_parents; k++) {
@@ -82,11 +79,15 @@ static void bind_parents(struct lm_node *node, int c, real *input) {
             chunk->feedback[k] = NULL;
             continue;
         }
-        size_t at = (size_t)c * port->block;
-        struct lm_layer_chunk *parent = port->other ? &port->other->chunks[c] : NULL;
-        chunk->parent_forward[k] = parent ? parent->forward : port->forward + at;
-        chunk->parent_value[k] = parent ? parent->value : port->value + at;
-        chunk->feedback[k] = port->feedback + at;
+        if (port->link) {
+            chunk->parent_forward[k] = lm_link_box(port->link, LM_BOX_FORWARD, c);
+            chunk->parent_value[k] = lm_link_box(port->link, LM_BOX_VALUE, c);
+            chunk->feedback[k] = lm_link_box(port->link, LM_BOX_FEEDBACK, c);
+        } else {
+            chunk->parent_forward[k] = port->other->chunks[c].forward;
+            chunk->parent_value[k] = port->other->chunks[c].value;
+            chunk->feedback[k] = port->feedback + (size_t)c * port->block;
+        }
     }
 }
 
@@ -96,7 +97,7 @@ static void bind_children(struct lm_node *node, int c) {
     for (int k = 0; k < node->layer->plan->n_children; k++) {
         const struct lm_port *port = &node->up[k];
         if (port->link) {
-            chunk->child_feedback[k] = port->feedback + (size_t)c * port->block;
+            chunk->child_feedback[k] = lm_link_box(port->link, LM_BOX_FEEDBACK, c);
             continue;
         }
         const struct lm_plan *child = port->other->plan;
@@ -126,11 +127,9 @@ size_t lm_node_length(const struct lm_node *node, const struct lm_port *port, in
          port < (node)->side + (node)->layer->plan->count; port++)                             \
         if (port->link)
 
-void lm_node_receive_values_begin(struct lm_node *node, int c, bool forward) {
+void lm_node_receive_values_begin(struct lm_node *node, int c, enum lm_box box) {
     FOR_LINKS(port, node, down, n_parents)
-    lm_link_receive_begin(port->link, c,
-                          (forward ? port->forward : port->value) + (size_t)c * port->block,
-                          lm_node_length(node, port, c));
+    lm_link_receive_begin(port->link, box, c, lm_node_length(node, port, c));
 }
 
 void lm_node_receive_values_end(struct lm_node *node, int c) {
@@ -138,9 +137,15 @@ void lm_node_receive_values_end(struct lm_node *node, int c) {
     lm_link_receive_end(port->link, c);
 }
 
+void lm_node_await_feedback_room(struct lm_node *node, int c) {
+    FOR_LINKS(port, node, down, n_parents)
+    lm_link_await_room(port->link, LM_BOX_FEEDBACK, c);
+}
+
 void lm_node_send_feedback_begin(struct lm_node *node, int c) {
     FOR_LINKS(port, node, down, n_parents)
-    lm_link_send_begin(port->link, c, port->feedback + (size_t)c * port->block,
+    lm_link_send_begin(port->link, LM_BOX_FEEDBACK, c,
+                       lm_link_box(port->link, LM_BOX_FEEDBACK, c),
                        lm_node_length(node, port, c));
 }
 
@@ -151,8 +156,7 @@ void lm_node_send_feedback_end(struct lm_node *node, int c) {
 
 void lm_node_receive_feedback_begin(struct lm_node *node, int c) {
     FOR_LINKS(port, node, up, n_children)
-    lm_link_receive_begin(port->link, c, port->feedback + (size_t)c * port->block,
-                          lm_node_length(node, port, c));
+    lm_link_receive_begin(port->link, LM_BOX_FEEDBACK, c, lm_node_length(node, port, c));
 }
 
 void lm_node_receive_feedback_end(struct lm_node *node, int c) {
@@ -160,9 +164,14 @@ void lm_node_receive_feedback_end(struct lm_node *node, int c) {
     lm_link_receive_end(port->link, c);
 }
 
-void lm_node_send_values_begin(struct lm_node *node, int c, const real *values) {
-    FOR_LINKS(port, node, up, n_children)
-    lm_link_send_begin(port->link, c, values, lm_node_length(node, port, c));
+void lm_node_send_values_begin(struct lm_node *node, int c, enum lm_box box) {
+    const struct lm_layer_chunk *chunk = &node->layer->chunks[c];
+    FOR_LINKS(port, node, up, n_children) {
+        lm_link_await_room(port->link, box, c);
+        lm_link_send_begin(port->link, box, c,
+                           box == LM_BOX_FORWARD ? chunk->forward : chunk->value,
+                           lm_node_length(node, port, c));
+    }
 }
 
 void lm_node_send_values_end(struct lm_node *node, int c) {
@@ -172,14 +181,16 @@ void lm_node_send_values_end(struct lm_node *node, int c) {
 
 bool lm_node_values_are_here(struct lm_node *node, int c) {
     FOR_LINKS(port, node, down, n_parents)
-    if (!lm_link_receive_is_done(port->link, c) || !lm_link_send_is_done(port->link, c))
+    if (!lm_link_receive_is_done(port->link, c) ||
+        !lm_link_has_room(port->link, LM_BOX_FEEDBACK, c))
         return false;
     return true;
 }
 
-bool lm_node_feedback_is_here(struct lm_node *node, int c) {
+bool lm_node_feedback_is_here(struct lm_node *node, int c, bool values_travel) {
     FOR_LINKS(port, node, up, n_children)
-    if (!lm_link_receive_is_done(port->link, c) || !lm_link_send_is_done(port->link, c))
+    if (!lm_link_receive_is_done(port->link, c) ||
+        (values_travel && !lm_link_has_room(port->link, LM_BOX_VALUE, c)))
         return false;
     return true;
 }

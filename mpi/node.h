@@ -15,10 +15,8 @@ struct lm_port {
     struct lm_link *link;   /* NULL: the other layer is on this rank */
     struct lm_layer *other; /* that layer, else NULL. Not owned */
     size_t units;           /* of the parent's value */
-    size_t block;           /* reals per chunk in the arrays below: units * largest width */
-    real *forward, *value;  /* (chunks, block) the parent's, received; child's end of a link */
-    real *feedback;         /* (chunks, block) for the parent: made at the child's end, received
-                               at the parent's end of a link */
+    size_t block;           /* reals per chunk of a message: units * largest width */
+    real *feedback;         /* (chunks, block) for the parent on this rank, made by the child */
 };
 
 struct lm_node {
@@ -55,24 +53,27 @@ void lm_nodes_bind(struct lm_nodes *nodes, int c, real *input);
 /* Reals of chunk c on an edge of a node. */
 size_t lm_node_length(const struct lm_node *node, const struct lm_port *port, int c);
 
-/* Messages of chunk c with the parents: values from below (hat v if `forward`), feedback to
- * them. Nothing happens for neighbours on this rank, and an _end returns at once when nothing
- * is under way. Neighbour; threads may work on different chunks. */
-void lm_node_receive_values_begin(struct lm_node *node, int c, bool forward);
+/* Messages of chunk c with the parents: values from below, feedback to them, for which
+ * await_feedback_room waits till it may be made. Nothing happens for neighbours on this rank,
+ * and an _end returns at once when nothing is under way. Neighbour; threads may work on
+ * different chunks. */
+void lm_node_receive_values_begin(struct lm_node *node, int c, enum lm_box box);
 void lm_node_receive_values_end(struct lm_node *node, int c);
+void lm_node_await_feedback_room(struct lm_node *node, int c);
 void lm_node_send_feedback_begin(struct lm_node *node, int c);
 void lm_node_send_feedback_end(struct lm_node *node, int c);
 
-/* Whether the values from below have come and the feedback has left: begin may follow. */
+/* Whether the values from below have come and feedback may be made. */
 bool lm_node_values_are_here(struct lm_node *node, int c);
 
-/* The same with the children: feedback from above, `values` (units, width) to them. */
+/* The same with the children: feedback from above, values to them, hat v as soon as there is
+ * room for it. */
 void lm_node_receive_feedback_begin(struct lm_node *node, int c);
 void lm_node_receive_feedback_end(struct lm_node *node, int c);
-void lm_node_send_values_begin(struct lm_node *node, int c, const real *values);
+void lm_node_send_values_begin(struct lm_node *node, int c, enum lm_box box);
 void lm_node_send_values_end(struct lm_node *node, int c);
 
-/* Whether the feedback from above has come and the values have left. */
-bool lm_node_feedback_is_here(struct lm_node *node, int c);
+/* Whether the feedback from above has come and, if values travel, they may be sent. */
+bool lm_node_feedback_is_here(struct lm_node *node, int c, bool values_travel);
 
 #endif

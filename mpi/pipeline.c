@@ -5,7 +5,7 @@
 #include <omp.h>
 #include <string.h>
 
-enum { IN_FLIGHT = 3 };
+enum { IN_FLIGHT = 5 };
 
 /* A chunk under way: it is at a node in the errors or the values of a step. */
 struct flight {
@@ -64,6 +64,20 @@ static void make_node_errors(const struct lm_pipeline *pipeline, struct lm_node 
     chunk->relaxation = NULL;
 }
 
+/* What goes down is zero at first: to another rank, where it is made once there is room, or on
+ * this one. Of an only child on this rank nobody reads it before it is made. */
+static void clear_feedback(const struct lm_node *node, int c, bool to_others) {
+    const struct lm_layer_chunk *chunk = &node->layer->chunks[c];
+    for (int k = 0; k < node->layer->plan->n_parents; k++) {
+        const struct lm_port *port = &node->down[k];
+        bool is_read =
+            to_others ? port->link != NULL : port->other && port->other->plan->n_children > 1;
+        if (is_read)
+            memset(chunk->feedback[k], 0,
+                   lm_node_length(node, port, c) * sizeof *chunk->feedback[k]);
+    }
+}
+
 /* Errors of a node, when the values of the step before have come. */
 static bool make_errors(const struct lm_pipeline *pipeline, struct lm_node *node, int c,
                         long step) {
@@ -71,12 +85,14 @@ static bool make_errors(const struct lm_pipeline *pipeline, struct lm_node *node
         return false;
     double start = omp_get_wtime();
     node->layer->chunks[c].still = step < node->layer->plan->still;
+    if (step == 0)
+        clear_feedback(node, c, true);
     if (needs_error(pipeline, node, step))
         make_node_errors(pipeline, node, c);
     lm_layer_spent(node->layer, start);
-    lm_node_send_feedback_begin(node, c);
     if (pipeline->rule->values_travel)
-        lm_node_receive_values_begin(node, c, false);
+        lm_node_receive_values_begin(node, c, LM_BOX_VALUE);
+    lm_node_send_feedback_begin(node, c);
     return true;
 }
 
@@ -88,7 +104,7 @@ static bool is_relaxed(const struct lm_pipeline *pipeline, const struct lm_node 
 /* Values of a node, when the feedback of this step has come. */
 static bool move_values(const struct lm_pipeline *pipeline, struct lm_node *node, int c,
                         long step) {
-    if (!lm_node_feedback_is_here(node, c))
+    if (!lm_node_feedback_is_here(node, c, pipeline->rule->values_travel))
         return false;
     double start = omp_get_wtime();
     if (has_error(node, step + 1) && !is_settled(pipeline, node, step + 1) &&
@@ -98,17 +114,8 @@ static bool move_values(const struct lm_pipeline *pipeline, struct lm_node *node
     if (step + 1 < pipeline->end)
         lm_node_receive_feedback_begin(node, c);
     if (pipeline->rule->values_travel)
-        lm_node_send_values_begin(node, c, node->layer->chunks[c].value);
+        lm_node_send_values_begin(node, c, LM_BOX_VALUE);
     return true;
-}
-
-/* What goes down is zero at first. Of an only child on this rank nobody reads it before it is
- * made. */
-static void clear_feedback(const struct lm_node *node, int k, int c) {
-    const struct lm_port *port = &node->down[k];
-    real *feedback = node->layer->chunks[c].feedback[k];
-    if (feedback && (port->link || port->other->plan->n_children > 1))
-        memset(feedback, 0, lm_node_length(node, port, c) * sizeof *feedback);
 }
 
 /* A layer at hat v. */
@@ -123,9 +130,9 @@ static void rest(const struct lm_pipeline *pipeline, const struct lm_node *node,
         struct lm_port *port = &node->down[k];
         if (port->link)
             pipeline->rule->begin(lm_node_length(node, port, c), chunk->parent_forward[k],
-                                  port->value + (size_t)c * port->block);
-        clear_feedback(node, k, c);
+                                  lm_link_box(port->link, LM_BOX_VALUE, c));
     }
+    clear_feedback(node, c, false);
 }
 
 static void begin(const struct lm_pipeline *pipeline, struct flight *flight, int c) {
@@ -160,11 +167,12 @@ void lm_pipeline_run(const struct lm_pipeline *pipeline) {
         for (; n < IN_FLIGHT && next < pipeline->n_chunks; next += pipeline->stride)
             begin(pipeline, &flights[n++], next);
         int i = 0;
+        unsigned heard = lm_comm_listen();
         while (i < n && !advance(pipeline, &flights[i]))
             i++;
         idle = i < n ? 0 : idle + 1;
         if (idle)
-            lm_comm_idle(idle);
+            lm_comm_idle(idle, heard);
         else if (flights[i].step == pipeline->end) {
             for (n--; i < n; i++)
                 flights[i] = flights[i + 1];

@@ -1,5 +1,6 @@
 #include "replicas.h"
 
+#include "comm.h"
 #include "memory.h"
 #include "mpi_check.h"
 
@@ -121,9 +122,11 @@ int lm_replicas_nodes(struct lm_replicas *replicas, int i, int chunks, size_t n,
 static void send(struct lm_replicas *replicas, int i, int to, int tag, const real *data,
                  int n) {
     struct sum *sum = &replicas->sums[i];
-    if (n > 0)
-        LM_MPI(MPI_Isend(data, n, LM_MPI_REAL, peer(replicas, to), 2 * i + tag,
-                         lm_comm_replicas(), &sum->requests[sum->n_requests++]));
+    if (n == 0)
+        return;
+    LM_MPI(MPI_Isend(data, n, LM_MPI_REAL, peer(replicas, to), 2 * i + tag, lm_comm_replicas(),
+                     &sum->requests[sum->n_requests++]));
+    lm_comm_wake(peer(replicas, to));
 }
 
 static void receive(struct lm_replicas *replicas, int i, int from, int tag, real *data, int n) {

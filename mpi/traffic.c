@@ -78,6 +78,12 @@ static void count_message(int n, MPI_Datatype type, int to, MPI_Comm comm) {
     atomic_fetch_add(&count->bytes, (int64_t)n * bytes);
 }
 
+void lm_traffic_share(int to, size_t bytes) {
+    int phase = atomic_load(&open_phase);
+    if (phase >= 0)
+        atomic_fetch_add(&count_of(phase, to)->bytes, (int64_t)bytes);
+}
+
 static void count_elsewhere(void) {
     if (atomic_load(&open_phase) >= 0)
         atomic_fetch_add(&elsewhere, 1);

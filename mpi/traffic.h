@@ -8,6 +8,7 @@
 #ifndef LAMINA_TRAFFIC_H
 #define LAMINA_TRAFFIC_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 /* What the messages were for. */
@@ -24,6 +25,10 @@ enum lm_phase {
 /* Open a window on a phase, or close it. Not nested. Call outside parallel regions. */
 void lm_traffic_open(enum lm_phase phase);
 void lm_traffic_close(void);
+
+/* Say that a message to rank `to` is about so many bytes in memory that both share: they are
+ * counted like bytes of the message itself. */
+void lm_traffic_share(int to, size_t bytes);
 
 /* Messages and bytes that this rank sent to rank `to` in a phase. */
 int64_t lm_traffic_messages(enum lm_phase phase, int to);

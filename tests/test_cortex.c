@@ -10,6 +10,7 @@
 #include <check.h>
 #include <math.h>
 #include <mpi.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -390,6 +391,64 @@ START_TEST(audit_sees_planted_messages) {
 }
 END_TEST
 
+enum { MAPPED = 32 };
+
+/* Inodes of the memory that links of this process share (mpi/shared.c), as the kernel sees it;
+ * the rest of them zero. */
+static void shared_memory(double inodes[MAPPED]) {
+    char line[512], path[256];
+    int n = 0;
+    memset(inodes, 0, MAPPED * sizeof *inodes);
+    FILE *maps = fopen("/proc/self/maps", "r");
+    ck_assert(maps);
+    while (fgets(line, sizeof line, maps)) {
+        unsigned long inode;
+        if (sscanf(line, "%*s %*s %*s %*s %lu %255s", &inode, path) == 2 &&
+            strncmp(path, "/dev/shm/lamina-", 16) == 0) {
+            ck_assert(n < MAPPED);
+            inodes[n++] = (double)inode;
+        }
+    }
+    fclose(maps);
+}
+
+static bool has(const double inodes[MAPPED], double inode) {
+    for (int i = 0; i < MAPPED; i++)
+        if (inodes[i] == inode)
+            return true;
+    return false;
+}
+
+/* Memory is shared over edges between two ranks, and with nobody else. */
+START_TEST(memory_is_shared_with_neighbours_only) {
+    const char *name = networks[_i];
+    int rank = lm_comm_rank(), size = lm_comm_size(), n = 0, edges = 0;
+    if (usable_ranks(name) < size)
+        return;
+    struct small_cortex *small = small_cortex_create(name, size, BATCH, CHUNK, 1);
+    double mine[MAPPED], *all = lm_allocate((size_t)size, sizeof mine);
+    shared_memory(mine);
+    lm_comm_gather(mine, MAPPED, all);
+    for (int r = 0; r < size; r++) {
+        int common = 0;
+        int between = lm_placement_edges(&small->placement, small->network, rank, r) +
+                      lm_placement_edges(&small->placement, small->network, r, rank);
+        for (int i = 0; r != rank && i < MAPPED && mine[i] > 0; i++)
+            common += has(all + r * MAPPED, mine[i]);
+        if (r != rank)
+            ck_assert_int_eq(common, getenv("LAMINA_LINKS") ? 0 : between);
+        edges += r != rank ? common : 0;
+    }
+    while (n < MAPPED && mine[n] > 0)
+        n++;
+    ck_assert_int_eq(n, edges);
+    lm_free(all);
+    small_cortex_destroy(small);
+    shared_memory(mine);
+    ck_assert(mine[0] == 0);
+}
+END_TEST
+
 /* State kept as v loses errors in float; as deviation it does not: closed form as witness. */
 START_TEST(state_value_loses_precision_in_float) {
     if (sizeof(real) == 8)
@@ -441,6 +500,7 @@ static Suite *suite(void) {
     tcase_add_loop_test(t, messages_go_to_neighbours_only_and_are_counted, 0, 3 * rules);
     tcase_add_test(t, strict_sends_n_messages_each_way);
     tcase_add_test(t, audit_sees_planted_messages);
+    tcase_add_loop_test(t, memory_is_shared_with_neighbours_only, 0, 3);
     tcase_add_test(t, state_value_loses_precision_in_float);
     tcase_add_test(t, memory_is_given_back);
     suite_add_tcase(s, t);

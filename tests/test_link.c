@@ -4,19 +4,22 @@
 #include "comm.h"
 #include "memory.h"
 #include "runner.h"
+#include "traffic.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { CHUNKS = 6, LENGTH = 3000 };
+
+static bool with_messages; /* though the ranks are on one node */
 
 /* Both ends that a rank has on the ring: it is the parent on edge `rank`, the child on the
  * edge of the rank before. */
 struct ring {
     struct lm_link *up, *down; /* to the child, to the parent */
     int parent;                /* rank */
-    real sent_up[CHUNKS][LENGTH], sent_down[CHUNKS][LENGTH];
-    real values[CHUNKS][LENGTH], feedback[CHUNKS][LENGTH];
+    real values[CHUNKS][LENGTH];
 };
 
 /* Chunks are of different lengths. */
@@ -34,10 +37,12 @@ static struct ring *ring_create(int edges_per_rank, int edge) {
     int rank = lm_comm_rank(), size = lm_comm_size(), n_edges = edges_per_rank * size;
     struct ring *ring = lm_allocate(1, sizeof *ring);
     ring->parent = (rank + size - 1) % size;
-    ring->up = lm_link_create(edges_per_rank * rank + edge, n_edges, (rank + 1) % size, true,
-                              CHUNKS, LENGTH);
-    ring->down = lm_link_create(edges_per_rank * ring->parent + edge, n_edges, ring->parent,
-                                false, CHUNKS, LENGTH);
+    for (int e = 0; e < n_edges; e++) {
+        if (e == edges_per_rank * rank + edge)
+            ring->up = lm_link_create(e, n_edges, (rank + 1) % size, true, CHUNKS, LENGTH);
+        if (e == edges_per_rank * ring->parent + edge)
+            ring->down = lm_link_create(e, n_edges, ring->parent, false, CHUNKS, LENGTH);
+    }
     return ring;
 }
 
@@ -47,20 +52,24 @@ static void ring_destroy(struct ring *ring) {
     lm_free(ring);
 }
 
+/* Values are sent from elsewhere, feedback from where it is made. */
 static void send_chunk(struct ring *ring, int c, int round) {
+    lm_link_await_room(ring->up, LM_BOX_VALUE, c);
+    lm_link_await_room(ring->down, LM_BOX_FEEDBACK, c);
+    real *feedback = lm_link_box(ring->down, LM_BOX_FEEDBACK, c);
     for (size_t i = 0; i < length(c); i++) {
-        ring->sent_up[c][i] = content(lm_comm_rank(), 1, c, i, round);
-        ring->sent_down[c][i] = content(lm_comm_rank(), -1, c, i, round);
+        ring->values[c][i] = content(lm_comm_rank(), 1, c, i, round);
+        feedback[i] = content(lm_comm_rank(), -1, c, i, round);
     }
-    lm_link_send_begin(ring->up, c, ring->sent_up[c], length(c));
-    lm_link_send_begin(ring->down, c, ring->sent_down[c], length(c));
+    lm_link_send_begin(ring->up, LM_BOX_VALUE, c, ring->values[c], length(c));
+    lm_link_send_begin(ring->down, LM_BOX_FEEDBACK, c, feedback, length(c));
 }
 
 static void receive_chunk(struct ring *ring, int c) {
-    memset(ring->values[c], 0xff, sizeof ring->values[c]);
-    memset(ring->feedback[c], 0xff, sizeof ring->feedback[c]);
-    lm_link_receive_begin(ring->down, c, ring->values[c], length(c));
-    lm_link_receive_begin(ring->up, c, ring->feedback[c], length(c));
+    memset(lm_link_box(ring->down, LM_BOX_VALUE, c), 0xff, LENGTH * sizeof(real));
+    memset(lm_link_box(ring->up, LM_BOX_FEEDBACK, c), 0xff, LENGTH * sizeof(real));
+    lm_link_receive_begin(ring->down, LM_BOX_VALUE, c, length(c));
+    lm_link_receive_begin(ring->up, LM_BOX_FEEDBACK, c, length(c));
 }
 
 static void end_chunk(struct ring *ring, int c) {
@@ -73,13 +82,15 @@ static void end_chunk(struct ring *ring, int c) {
 /* Values came from the parent, feedback from the child, and nothing behind them. */
 static void expect_chunk(const struct ring *ring, int c, int round) {
     int child = (lm_comm_rank() + 1) % lm_comm_size();
+    const real *up = lm_link_box(ring->down, LM_BOX_VALUE, c);
+    const real *down = lm_link_box(ring->up, LM_BOX_FEEDBACK, c);
     size_t values = 0, feedback = 0, rest = 0;
     for (size_t i = 0; i < length(c); i++) {
-        values += ring->values[c][i] == content(ring->parent, 1, c, i, round);
-        feedback += ring->feedback[c][i] == content(child, -1, c, i, round);
+        values += up[i] == content(ring->parent, 1, c, i, round);
+        feedback += down[i] == content(child, -1, c, i, round);
     }
     for (size_t i = length(c); i < LENGTH; i++)
-        rest += isnan(ring->values[c][i]) ? 1 : 0;
+        rest += isnan(up[i]) ? 1 : 0;
     ck_assert(values == length(c) && feedback == length(c));
     ck_assert(rest == LENGTH - length(c));
 }
@@ -101,10 +112,12 @@ END_TEST
 static void poll_chunk(struct ring *ring, int c) {
     bool done = false;
     for (int n = 1; !done; n++) {
-        done = lm_link_receive_is_done(ring->down, c) && lm_link_receive_is_done(ring->up, c) &&
-               lm_link_send_is_done(ring->up, c) && lm_link_send_is_done(ring->down, c);
-        lm_comm_idle(n);
+        unsigned heard = lm_comm_listen();
+        done = lm_link_receive_is_done(ring->down, c) && lm_link_receive_is_done(ring->up, c);
+        lm_comm_idle(n, heard);
     }
+    lm_link_send_end(ring->up, c);
+    lm_link_send_end(ring->down, c);
 }
 
 START_TEST(messages_can_be_asked_for) {
@@ -143,10 +156,10 @@ END_TEST
 START_TEST(chunks_travel_on_their_own) {
     struct ring *ring = ring_create(1, 0);
     for (int round = 0; round < 3; round++) {
-        for (int c = 0; c < CHUNKS; c++)
-            send_chunk(ring, c, round);
         for (int c = CHUNKS - 1; c >= 0; c--)
             receive_chunk(ring, c);
+        for (int c = 0; c < CHUNKS; c++)
+            send_chunk(ring, c, round);
         for (int c = 0; c < CHUNKS; c++)
             end_chunk(ring, (c + 2) % CHUNKS);
         for (int c = 0; c < CHUNKS; c++)
@@ -194,6 +207,54 @@ START_TEST(threads_may_share_a_link) {
 }
 END_TEST
 
+/* What was received stays, whatever its sender is up to, until more is asked for. */
+START_TEST(a_box_is_its_receivers_until_more_is_asked_for) {
+    struct ring *ring = ring_create(1, 0);
+    receive_chunk(ring, 0);
+    send_chunk(ring, 0, 1);
+    end_chunk(ring, 0);
+    lm_comm_barrier();
+    if (lm_comm_size() > 1 && !with_messages) {
+        ck_assert(!lm_link_has_room(ring->up, LM_BOX_VALUE, 0));
+        ck_assert(!lm_link_has_room(ring->down, LM_BOX_FEEDBACK, 0));
+    }
+    lm_comm_barrier();
+    expect_chunk(ring, 0, 1);
+    receive_chunk(ring, 0);
+    lm_comm_barrier();
+    ck_assert(lm_link_has_room(ring->up, LM_BOX_VALUE, 0));
+    ck_assert(lm_link_has_room(ring->down, LM_BOX_FEEDBACK, 0));
+    send_chunk(ring, 0, 2);
+    end_chunk(ring, 0);
+    expect_chunk(ring, 0, 2);
+    ring_destroy(ring);
+}
+END_TEST
+
+/* One message up and one down, with all their bytes, wherever these are. */
+START_TEST(counted_alike_both_ways) {
+    struct ring *ring = ring_create(1, 0);
+    int child = (lm_comm_rank() + 1) % lm_comm_size();
+    lm_traffic_reset();
+    lm_traffic_open(LM_PHASE_INFERENCE);
+    receive_chunk(ring, 0);
+    send_chunk(ring, 0, 1);
+    end_chunk(ring, 0);
+    lm_traffic_close();
+    int64_t messages = 0, bytes = 0;
+    for (int r = 0; r < lm_comm_size(); r++) {
+        messages += lm_traffic_messages(LM_PHASE_INFERENCE, r);
+        bytes += lm_traffic_bytes(LM_PHASE_INFERENCE, r);
+    }
+    ck_assert_int_eq(messages, 2);
+    ck_assert_int_eq(bytes, 2 * LENGTH * (int64_t)sizeof(real));
+    ck_assert(lm_traffic_messages(LM_PHASE_INFERENCE, child) >= 1);
+    ck_assert(lm_traffic_messages(LM_PHASE_INFERENCE, ring->parent) >= 1);
+    lm_traffic_reset();
+    ring_destroy(ring);
+}
+END_TEST
+
 START_TEST(ending_nothing_returns_at_once) {
     struct ring *ring = ring_create(1, 0);
     end_chunk(ring, 0);
@@ -207,12 +268,20 @@ START_TEST(ending_nothing_returns_at_once) {
 }
 END_TEST
 
+static int run_all(const char *name) {
+    return RUN_TESTS_TOGETHER(name, values_go_up_and_feedback_down, messages_can_be_asked_for,
+                              crowded_ranks_wait_asleep, chunks_travel_on_their_own,
+                              edges_do_not_mix, threads_may_share_a_link,
+                              a_box_is_its_receivers_until_more_is_asked_for,
+                              counted_alike_both_ways, ending_nothing_returns_at_once);
+}
+
 int main(void) {
     lm_comm_start();
-    int result = RUN_TESTS_TOGETHER("link", values_go_up_and_feedback_down,
-                                    messages_can_be_asked_for, crowded_ranks_wait_asleep,
-                                    chunks_travel_on_their_own, edges_do_not_mix,
-                                    threads_may_share_a_link, ending_nothing_returns_at_once);
+    int result = run_all("link, shared");
+    with_messages = true;
+    setenv("LAMINA_LINKS", "messages", 1);
+    result |= run_all("link, messages");
     lm_comm_finish();
     return result;
 }
