@@ -3,6 +3,7 @@
 #include "blas.h"
 #include "checkpoint.h"
 #include "comm.h"
+#include "crowd.h"
 #include "flops.h"
 #include "memory.h"
 #include "store.h"
@@ -221,6 +222,17 @@ static bool make_samplers(struct lm_session *session, struct lm_status *status) 
     return true;
 }
 
+/* Of a training step on this rank. */
+static double cost_of_rank(const struct lm_session *session) {
+    int n = session->network->n_layers;
+    double *cost = lm_allocate((size_t)n, sizeof *cost), sum = 0;
+    lm_session_costs(session->settings, session->network, cost);
+    for (int l = 0; l < n; l++)
+        sum += lm_placement_holds(&session->placement, lm_comm_rank(), l) ? cost[l] : 0;
+    lm_free(cost);
+    return sum;
+}
+
 static void make_cortex(struct lm_session *session) {
     const struct lm_settings *settings = session->settings;
     struct lm_cortex_plan plan = {.network = session->network,
@@ -244,7 +256,7 @@ bool lm_session_init(struct lm_session *session, const struct lm_options *option
         return false;
     lm_blas_start();
     session->threads = lm_threads_start(options->threads, lm_comm_node_ranks());
-    lm_comm_set_threads(session->threads);
+    lm_crowd_gather(session->threads, cost_of_rank(session));
     make_cortex(session);
     return true;
 }

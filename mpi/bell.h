@@ -1,5 +1,6 @@
 /* Bell: by which the ranks of a node wake each other, for when they outnumber its processors
- * and wait asleep. It carries nothing: what was said is in the messages. Internal to comm.
+ * and wait asleep. It carries nothing: what was said is in the messages. Internal to comm and
+ * crowd.
  *
  * Who waits counts the rings, looks for messages, and sleeps unless it has rung since. */
 #ifndef LAMINA_BELL_H

@@ -4,17 +4,14 @@
 #include "mpi_check.h"
 
 #include <limits.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 static MPI_Comm links, replicas, files, agreement, node;
 static int rank, size, node_ranks, node_rank, thread_level;
-static bool crowded; /* more threads than processors on this node */
 static char who[32];
 static MPI_Win voice; /* one atomic_flag of each node: somebody has spoken */
 static atomic_flag *spoken;
@@ -113,43 +110,6 @@ int lm_comm_node_rank(void) {
 
 bool lm_comm_is_near(int other) {
     return lm_bell_is_here(other);
-}
-
-void lm_comm_set_threads(int threads) {
-    cpu_set_t set;
-    int all;
-    CPU_ZERO(&set);
-    sched_getaffinity(0, sizeof set, &set);
-    lm_comm_node_unite(&set, sizeof set);
-    LM_MPI(MPI_Allreduce(&threads, &all, 1, MPI_INT, MPI_SUM, node));
-    crowded = all > CPU_COUNT(&set);
-}
-
-unsigned lm_comm_listen(void) {
-    return lm_bell_rings();
-}
-
-void lm_comm_idle(int n, unsigned heard) {
-    enum { TESTS = 100 };
-    if (crowded && n > TESTS)
-        lm_bell_wait(heard);
-}
-
-void lm_comm_wake(int peer) {
-    if (crowded)
-        lm_bell_ring(peer);
-}
-
-void lm_mpi_wait(MPI_Request *request, MPI_Status *status) {
-    int done = 0;
-    for (int n = 1; crowded && !done; n++) {
-        unsigned heard = lm_comm_listen();
-        LM_MPI(MPI_Test(request, &done, status));
-        if (!done)
-            lm_comm_idle(n, heard);
-    }
-    if (!done)
-        LM_MPI(MPI_Wait(request, status));
 }
 
 bool lm_comm_is_threaded(void) {

@@ -32,17 +32,6 @@ int lm_comm_node_rank(void);
 /* Whether rank `rank` is on this node. */
 bool lm_comm_is_near(int rank);
 
-/* Say that this rank computes with `threads` threads. When the ranks of this node have more
- * threads than it has processors, waiting ranks sleep from now on. Collective. */
-void lm_comm_set_threads(int threads);
-
-/* Where ranks wait asleep: listen, look for messages, and if there are none idle, with what was
- * heard; again and again, with n = 1, 2, ... Who has sent a message wakes its receiver, and who
- * has received a long one its sender. Elsewhere nothing happens. Local, thread-safe. */
-unsigned lm_comm_listen(void);
-void lm_comm_idle(int n, unsigned heard);
-void lm_comm_wake(int peer);
-
 /* Whether several threads of a rank may exchange messages at the same time. */
 bool lm_comm_is_threaded(void);
 

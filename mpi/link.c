@@ -1,6 +1,7 @@
 #include "link.h"
 
 #include "comm.h"
+#include "crowd.h"
 #include "memory.h"
 #include "mpi_check.h"
 #include "shared.h"
@@ -128,10 +129,10 @@ bool lm_link_has_room(struct lm_link *link, enum lm_box box, int c) {
 
 void lm_link_await_room(struct lm_link *link, enum lm_box box, int c) {
     for (int n = 1;; n++) {
-        unsigned heard = lm_comm_listen();
+        unsigned heard = lm_crowd_listen();
         if (lm_link_has_room(link, box, c))
             return;
-        lm_comm_idle(n, heard);
+        lm_crowd_idle(n, heard);
     }
 }
 
@@ -153,7 +154,7 @@ void lm_link_send_begin(struct lm_link *link, enum lm_box box, int c, const real
         put(link, box, c, data, n);
     LM_MPI(MPI_Isend(data, link->shared ? 0 : (int)n, LM_MPI_REAL, link->peer,
                      link->send_tag + c, lm_comm_links(), &link->chunks[c].send));
-    lm_comm_wake(link->peer);
+    lm_crowd_wake(link->peer);
 }
 
 void lm_link_send_end(struct lm_link *link, int c) {
@@ -166,7 +167,7 @@ static void ask(struct lm_link *link, enum lm_box box, int c) {
     struct slot *slot = slot_of(link, box, c);
     atomic_fetch_add(&slot->asked, 1);
     if (atomic_exchange(&slot->wanted, false))
-        lm_comm_wake(link->peer);
+        lm_crowd_wake(link->peer);
 }
 
 void lm_link_receive_begin(struct lm_link *link, enum lm_box box, int c, size_t n) {
@@ -188,7 +189,7 @@ static size_t received(const struct lm_link *link, int c, const MPI_Status *stat
     }
     LM_MPI(MPI_Get_count(status, LM_MPI_REAL, &n));
     if ((size_t)n * sizeof(real) > LM_EAGER / 2) /* its sender waits for that */
-        lm_comm_wake(link->peer);
+        lm_crowd_wake(link->peer);
     return (size_t)n;
 }
 

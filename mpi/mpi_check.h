@@ -9,7 +9,7 @@
 
 void lm_mpi_check(int result, const char *call, const char *file, int line);
 
-/* MPI_Wait, asleep where ranks wait so (comm.h). */
+/* MPI_Wait, asleep where ranks wait so (crowd.h). */
 void lm_mpi_wait(MPI_Request *request, MPI_Status *status);
 
 #ifdef LAMINA_DOUBLE

@@ -1,6 +1,6 @@
 #include "pipeline.h"
 
-#include "comm.h"
+#include "crowd.h"
 
 #include <omp.h>
 #include <string.h>
@@ -167,12 +167,12 @@ void lm_pipeline_run(const struct lm_pipeline *pipeline) {
         for (; n < IN_FLIGHT && next < pipeline->n_chunks; next += pipeline->stride)
             begin(pipeline, &flights[n++], next);
         int i = 0;
-        unsigned heard = lm_comm_listen();
+        unsigned heard = lm_crowd_listen();
         while (i < n && !advance(pipeline, &flights[i]))
             i++;
         idle = i < n ? 0 : idle + 1;
         if (idle)
-            lm_comm_idle(idle, heard);
+            lm_crowd_idle(idle, heard);
         else if (flights[i].step == pipeline->end) {
             for (n--; i < n; i++)
                 flights[i] = flights[i + 1];

@@ -1,6 +1,6 @@
 #include "replicas.h"
 
-#include "comm.h"
+#include "crowd.h"
 #include "memory.h"
 #include "mpi_check.h"
 
@@ -126,7 +126,7 @@ static void send(struct lm_replicas *replicas, int i, int to, int tag, const rea
         return;
     LM_MPI(MPI_Isend(data, n, LM_MPI_REAL, peer(replicas, to), 2 * i + tag, lm_comm_replicas(),
                      &sum->requests[sum->n_requests++]));
-    lm_comm_wake(peer(replicas, to));
+    lm_crowd_wake(peer(replicas, to));
 }
 
 static void receive(struct lm_replicas *replicas, int i, int from, int tag, real *data, int n) {

@@ -2,6 +2,7 @@
 #include "link.h"
 
 #include "comm.h"
+#include "crowd.h"
 #include "memory.h"
 #include "runner.h"
 #include "traffic.h"
@@ -112,9 +113,9 @@ END_TEST
 static void poll_chunk(struct ring *ring, int c) {
     bool done = false;
     for (int n = 1; !done; n++) {
-        unsigned heard = lm_comm_listen();
+        unsigned heard = lm_crowd_listen();
         done = lm_link_receive_is_done(ring->down, c) && lm_link_receive_is_done(ring->up, c);
-        lm_comm_idle(n, heard);
+        lm_crowd_idle(n, heard);
     }
     lm_link_send_end(ring->up, c);
     lm_link_send_end(ring->down, c);
@@ -138,7 +139,7 @@ END_TEST
 /* Ranks that sleep while they wait miss nothing. */
 START_TEST(crowded_ranks_wait_asleep) {
     struct ring *ring = ring_create(1, 0);
-    lm_comm_set_threads(1 << 16); /* more than any node has */
+    lm_crowd_gather(1 << 16, 1); /* more than any node has */
     for (int c = 0; c < CHUNKS; c++) {
         receive_chunk(ring, c);
         send_chunk(ring, c, 1);
@@ -147,7 +148,7 @@ START_TEST(crowded_ranks_wait_asleep) {
         c % 2 ? end_chunk(ring, c) : poll_chunk(ring, c);
         expect_chunk(ring, c, 1);
     }
-    lm_comm_set_threads(0);
+    lm_crowd_gather(0, 1);
     ring_destroy(ring);
 }
 END_TEST

@@ -1,0 +1,121 @@
+#include "crowd.h"
+
+#include "bell.h"
+#include "comm.h"
+#include "memory.h"
+#include "mpi_check.h"
+
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static bool crowded;
+
+/* --- waiting ------------------------------------------------------------------------------ */
+
+unsigned lm_crowd_listen(void) {
+    return lm_bell_rings();
+}
+
+void lm_crowd_idle(int n, unsigned heard) {
+    enum { TESTS = 100 };
+    if (crowded && n > TESTS)
+        lm_bell_wait(heard);
+}
+
+void lm_crowd_wake(int rank) {
+    if (crowded)
+        lm_bell_ring(rank);
+}
+
+void lm_mpi_wait(MPI_Request *request, MPI_Status *status) {
+    int done = 0;
+    for (int n = 1; crowded && !done; n++) {
+        unsigned heard = lm_crowd_listen();
+        LM_MPI(MPI_Test(request, &done, status));
+        if (!done)
+            lm_crowd_idle(n, heard);
+    }
+    if (!done)
+        LM_MPI(MPI_Wait(request, status));
+}
+
+/* --- processors --------------------------------------------------------------------------- */
+
+bool lm_crowd_choose(int n, const double cost[], int processors, int own[]) {
+    double sum = 0;
+    int taken = 0;
+    for (int r = 0; r < n; r++)
+        sum += cost[r];
+    for (int r = 0; r < n; r++) {
+        bool much = cost[r] * processors > sum;
+        own[r] = much && taken + 1 < processors ? taken++ : -1;
+    }
+    return taken > 0;
+}
+
+/* Processor number `index` of a set. */
+static size_t find_processor(const cpu_set_t *set, int index) {
+    size_t p = 0;
+    while (!CPU_ISSET(p, set) || index-- > 0)
+        p++;
+    return p;
+}
+
+/* Keep to our own processor, or to those that nobody has alone; counted from number `start`. */
+static void bind(const cpu_set_t *all, int n, const int own[], int rank, int start) {
+    cpu_set_t rest = *all, alone;
+    for (int r = 0; r < n; r++)
+        if (own[r] >= 0)
+            CPU_CLR(find_processor(all, (start + own[r]) % CPU_COUNT(all)), &rest);
+    CPU_ZERO(&alone);
+    if (own[rank] >= 0)
+        CPU_SET(find_processor(all, (start + own[rank]) % CPU_COUNT(all)), &alone);
+    sched_setaffinity(0, sizeof rest, own[rank] >= 0 ? &alone : &rest);
+}
+
+/* Other jobs on this node may choose too: they shall not all begin at the same processor. */
+static int first_processor(const cpu_set_t *all) {
+    int id = (int)getpid();
+    LM_MPI(MPI_Bcast(&id, 1, MPI_INT, 0, lm_comm_node()));
+    return id % CPU_COUNT(all);
+}
+
+/* Whether all ranks of the node may use the same processors, or have them from us. */
+static bool is_free(const cpu_set_t *mine, const cpu_set_t *all) {
+    static bool bound;
+    int free = bound || CPU_EQUAL(mine, all), everywhere;
+    LM_MPI(MPI_Allreduce(&free, &everywhere, 1, MPI_INT, MPI_LAND, lm_comm_node()));
+    bound = everywhere;
+    return everywhere;
+}
+
+static void share_processors(const cpu_set_t *mine, const cpu_set_t *all, int threads,
+                             double cost) {
+    const char *wish = getenv("LAMINA_BIND");
+    int n = lm_comm_node_ranks(), most, may = !wish || strcmp(wish, "none") != 0;
+    double *costs = lm_allocate((size_t)n, sizeof *costs);
+    int *own = lm_allocate((size_t)n, sizeof *own);
+    LM_MPI(MPI_Allreduce(&threads, &most, 1, MPI_INT, MPI_MAX, lm_comm_node()));
+    LM_MPI(MPI_Allreduce(MPI_IN_PLACE, &may, 1, MPI_INT, MPI_LAND, lm_comm_node()));
+    LM_MPI(MPI_Allgather(&cost, 1, MPI_DOUBLE, costs, 1, MPI_DOUBLE, lm_comm_node()));
+    if (may && most == 1 && is_free(mine, all) &&
+        lm_crowd_choose(n, costs, CPU_COUNT(all), own))
+        bind(all, n, own, lm_comm_node_rank(), first_processor(all));
+    lm_free(costs);
+    lm_free(own);
+}
+
+void lm_crowd_gather(int threads, double cost) {
+    cpu_set_t mine, all;
+    int sum;
+    CPU_ZERO(&mine);
+    sched_getaffinity(0, sizeof mine, &mine);
+    all = mine;
+    lm_comm_node_unite(&all, sizeof all);
+    LM_MPI(MPI_Allreduce(&threads, &sum, 1, MPI_INT, MPI_SUM, lm_comm_node()));
+    crowded = sum > CPU_COUNT(&all);
+    if (crowded)
+        share_processors(&mine, &all, threads, cost);
+}
