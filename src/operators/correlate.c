@@ -5,6 +5,7 @@
 enum {
     NEAR = 196608 / sizeof(real), /* copied inputs stay in the L2 cache */
     SHARED = 4,                   /* tiles that are worth a copy */
+    LINE = 64,                    /* bytes that are fetched together */
 };
 
 /* Taps of some input channels, kernel rows and columns: LM_TAPS or fewer. */
@@ -69,7 +70,8 @@ INLINE void sum_tile(int channels, int vectors, int taps, const struct strip *s,
         for (int v = 0; v < vectors; v++) {
             real *at = y + o * s->y_channel + v * LANES;
             sum[o][v] = s->bias ? s->bias[o] - (vec){0} : load(at);
-            __builtin_prefetch(at + vectors * LANES, 1); /* most likely the next tile's */
+            if (v * VECTOR_BYTES % LINE == 0) /* most likely the next tile's */
+                __builtin_prefetch(at + vectors * LANES, 1);
         }
     const ptrdiff_t rows = s->rows, x_row = s->x_row, weight_row = s->weight_row;
     const ptrdiff_t x_gap = s->x_channel - rows * x_row;
