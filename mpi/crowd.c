@@ -22,6 +22,8 @@ void lm_crowd_idle(int n, unsigned heard) {
     enum { TESTS = 100 };
     if (crowded && n > TESTS)
         lm_bell_wait(heard);
+    else
+        sched_yield();
 }
 
 void lm_crowd_wake(int rank) {
@@ -82,26 +84,33 @@ static int first_processor(const cpu_set_t *all) {
     return id % CPU_COUNT(all);
 }
 
+static bool may_bind(void) {
+    const char *wish = getenv("LAMINA_BIND");
+    if (wish && strcmp(wish, "none") != 0 && strcmp(wish, "share") != 0)
+        lm_abort(LM_USAGE, "LAMINA_BIND=%s: share or none is expected", wish);
+    return !wish || strcmp(wish, "share") == 0;
+}
+
+/* On all ranks of the node. */
+static bool everywhere(bool here) {
+    int mine = here, all;
+    LM_MPI(MPI_Allreduce(&mine, &all, 1, MPI_INT, MPI_LAND, lm_comm_node()));
+    return all;
+}
+
 /* Whether all ranks of the node may use the same processors, or have them from us. */
 static bool is_free(const cpu_set_t *mine, const cpu_set_t *all) {
     static bool bound;
-    int free = bound || CPU_EQUAL(mine, all), everywhere;
-    LM_MPI(MPI_Allreduce(&free, &everywhere, 1, MPI_INT, MPI_LAND, lm_comm_node()));
-    bound = everywhere;
-    return everywhere;
+    bound = everywhere(bound || CPU_EQUAL(mine, all));
+    return bound;
 }
 
-static void share_processors(const cpu_set_t *mine, const cpu_set_t *all, int threads,
-                             double cost) {
-    const char *wish = getenv("LAMINA_BIND");
-    int n = lm_comm_node_ranks(), most, may = !wish || strcmp(wish, "none") != 0;
+static void share_processors(const cpu_set_t *mine, const cpu_set_t *all, double cost) {
+    int n = lm_comm_node_ranks();
     double *costs = lm_allocate((size_t)n, sizeof *costs);
     int *own = lm_allocate((size_t)n, sizeof *own);
-    LM_MPI(MPI_Allreduce(&threads, &most, 1, MPI_INT, MPI_MAX, lm_comm_node()));
-    LM_MPI(MPI_Allreduce(MPI_IN_PLACE, &may, 1, MPI_INT, MPI_LAND, lm_comm_node()));
     LM_MPI(MPI_Allgather(&cost, 1, MPI_DOUBLE, costs, 1, MPI_DOUBLE, lm_comm_node()));
-    if (may && most == 1 && is_free(mine, all) &&
-        lm_crowd_choose(n, costs, CPU_COUNT(all), own))
+    if (is_free(mine, all) && lm_crowd_choose(n, costs, CPU_COUNT(all), own))
         bind(all, n, own, lm_comm_node_rank(), first_processor(all));
     lm_free(costs);
     lm_free(own);
@@ -115,7 +124,7 @@ void lm_crowd_gather(int threads, double cost) {
     all = mine;
     lm_comm_node_unite(&all, sizeof all);
     LM_MPI(MPI_Allreduce(&threads, &sum, 1, MPI_INT, MPI_SUM, lm_comm_node()));
-    crowded = sum > CPU_COUNT(&all);
-    if (crowded)
-        share_processors(&mine, &all, threads, cost);
+    crowded = CPU_COUNT(&all) > 0 && sum > CPU_COUNT(&all); /* 0: not known */
+    if (everywhere(may_bind() && threads == 1) && crowded)
+        share_processors(&mine, &all, cost);
 }

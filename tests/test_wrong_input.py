@@ -4,7 +4,7 @@ import gzip
 import h5py
 import numpy as np
 import pytest
-from program import FIGURES, one_rank_only, run, write_cifar10, write_settings
+from program import ENVIRONMENT, FIGURES, one_rank_only, run, write_cifar10, write_settings
 
 
 def train(tmp_path, *options, expect, words, ranks=None, settings=None):
@@ -245,3 +245,9 @@ def test_help(arguments):
 def test_output_on_a_file_system_that_takes_nothing(tmp_path):
     done = run("train", write_settings(tmp_path), "-o", "/proc/run.h5", expect=73)
     assert "/proc/run.h5" in done.stderr
+
+
+@pytest.mark.parametrize("variable, choice", [("LAMINA_LINKS", "shared"), ("LAMINA_BIND", "share")])
+def test_environment(tmp_path, monkeypatch, variable, choice):
+    monkeypatch.setitem(ENVIRONMENT, variable, "perhaps")
+    train(tmp_path, expect=64, words=[variable, "perhaps", choice], ranks=2)
