@@ -13,8 +13,9 @@
 enum { LINE = 64, NANOSECONDS = 1000000 };
 
 struct bell {
-    _Alignas(LINE) atomic_uint rings;
+    atomic_uint rings;
     atomic_uint asleep; /* threads */
+    char apart[LINE];   /* bells in one line of a cache would disturb each other */
 };
 
 static MPI_Win window;

@@ -1,5 +1,5 @@
-/* Shared memory of two ranks of a node. Nobody else can reach it: it has a name only until both
- * have it. Internal to links. */
+/* Shared memory of two ranks of a node. It has no name, so that nothing is left of it after a
+ * kill, and nobody else opens it. Internal to links. */
 #ifndef LAMINA_SHARED_H
 #define LAMINA_SHARED_H
 
