@@ -247,6 +247,7 @@ def test_output_on_a_file_system_that_takes_nothing(tmp_path):
     assert "/proc/run.h5" in done.stderr
 
 
+@one_rank_only
 @pytest.mark.parametrize("variable, choice", [("LAMINA_LINKS", "shared"), ("LAMINA_BIND", "share")])
 def test_environment(tmp_path, monkeypatch, variable, choice):
     monkeypatch.setitem(ENVIRONMENT, variable, "perhaps")
