@@ -7,8 +7,8 @@
 #include "placement.h"
 #include "rule.h"
 
-/* Of a processor at 50 GF/s and messages within a node at 5 GB/s. */
-enum { LM_FLOPS_PER_BYTE = 10 };
+/* Of a processor at 50 GF/s and messages within a node at 10 GB/s. */
+enum { LM_FLOPS_PER_BYTE = 5 };
 
 /* A training step: n steps of inference of a rule on a batch of `batch` inputs in chunks of
  * `chunk`; cost (layers) are operations per input of the step. */
