@@ -1,5 +1,6 @@
 #include "bell.h"
 
+#include "comm.h"
 #include "memory.h"
 #include "mpi_check.h"
 
@@ -23,27 +24,22 @@ static struct bell **bells; /* (ranks of the job); NULL on other nodes */
 static struct bell *mine;
 
 /* The bells of the ranks of this node. */
-static void find_bells(MPI_Comm node) {
-    int size, rank, n;
+static void find_bells(void) {
     MPI_Group job, here;
-    LM_MPI(MPI_Comm_size(lm_comm_agreement(), &size));
-    LM_MPI(MPI_Comm_rank(node, &rank));
-    LM_MPI(MPI_Comm_size(node, &n));
     LM_MPI(MPI_Comm_group(lm_comm_agreement(), &job));
-    LM_MPI(MPI_Comm_group(node, &here));
-    bells = lm_allocate((size_t)size, sizeof(struct bell *));
-    for (int i = 0; i < n; i++) {
+    LM_MPI(MPI_Comm_group(lm_comm_node(), &here));
+    bells = lm_allocate((size_t)lm_comm_size(), sizeof(struct bell *));
+    for (int i = 0; i < lm_comm_node_ranks(); i++) {
         int in_job, unit;
         MPI_Aint bytes;
         struct bell *bell;
         LM_MPI(MPI_Group_translate_ranks(here, 1, &i, job, &in_job));
         LM_MPI(MPI_Win_shared_query(window, i, &bytes, &unit, &bell));
         bells[in_job] = bell;
-        if (i == rank)
-            mine = bell;
     }
     LM_MPI(MPI_Group_free(&job));
     LM_MPI(MPI_Group_free(&here));
+    mine = bells[lm_comm_rank()];
 }
 
 void lm_bell_create(void) {
@@ -52,7 +48,7 @@ void lm_bell_create(void) {
     LM_MPI(MPI_Win_allocate_shared(sizeof *bell, 1, MPI_INFO_NULL, node, &bell, &window));
     atomic_init(&bell->rings, 0);
     atomic_init(&bell->asleep, 0);
-    find_bells(node);
+    find_bells();
     LM_MPI(MPI_Barrier(node));
 }
 

@@ -9,7 +9,8 @@
 /* Say that this rank computes with `threads` threads, and what its work costs, in any unit. If
  * the node is crowded its ranks sleep from now on when they wait, and, with one thread each,
  * have processors as lm_crowd_choose says, unless mpirun has bound them already or
- * LAMINA_BIND=none is in the environment (the other choice is share). Collective. */
+ * LAMINA_BIND=none is in the environment (the other choice is share; any other word ends the
+ * job, LM_USAGE). Collective. */
 void lm_crowd_gather(int threads, double cost);
 
 /* Which processors of `processors` each of n ranks with these costs may use: a rank whose share

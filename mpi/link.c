@@ -188,7 +188,8 @@ static size_t received(const struct lm_link *link, int c, const MPI_Status *stat
         return atomic_load(&slot->sent) == atomic_load(&slot->asked) ? slot->length : 0;
     }
     LM_MPI(MPI_Get_count(status, LM_MPI_REAL, &n));
-    if ((size_t)n * sizeof(real) > LM_EAGER / 2) /* its sender waits for that */
+    /* The sender of a long message, with what MPI adds to it, waits for that. */
+    if ((size_t)n * sizeof(real) > LM_EAGER / 2)
         lm_crowd_wake(link->peer);
     return (size_t)n;
 }

@@ -5,10 +5,10 @@
  * so chunks travel on their own, and different threads may work on different chunks at the
  * same time. Between layers on one rank there is no link, but a pointer (cortex.h).
  *
- * A message arrives in a box. Ranks of one node share the memory of their boxes with each other
- * and with nobody else (shared.h): what is sent is put there, or made there, and an empty
- * message says that it is there, so that whoever counts messages sees no difference. Who asks
- * for the next message gives the box to its sender until that has come. */
+ * A message arrives in a box. Ranks of one node, where they can, share the memory of their
+ * boxes with each other and with nobody else (shared.h): what is sent is put there, or made
+ * there, and an empty message says that it is there, so that whoever counts messages sees no
+ * difference. Who asks for the next message gives the box to its sender until that has come. */
 #ifndef LAMINA_LINK_H
 #define LAMINA_LINK_H
 

@@ -64,17 +64,14 @@ static void make_node_errors(const struct lm_pipeline *pipeline, struct lm_node 
     chunk->relaxation = NULL;
 }
 
-/* What goes down is zero at first: to another rank, where it is made once there is room, or on
- * this one. Of an only child on this rank nobody reads it before it is made. */
-static void clear_feedback(const struct lm_node *node, int c, bool to_others) {
-    const struct lm_layer_chunk *chunk = &node->layer->chunks[c];
+/* What goes down is zero at first. Of an only child on this rank nobody reads it before it is
+ * made. */
+static void clear_feedback(const struct lm_node *node, int c) {
     for (int k = 0; k < node->layer->plan->n_parents; k++) {
         const struct lm_port *port = &node->down[k];
-        bool is_read =
-            to_others ? port->link != NULL : port->other && port->other->plan->n_children > 1;
-        if (is_read)
-            memset(chunk->feedback[k], 0,
-                   lm_node_length(node, port, c) * sizeof *chunk->feedback[k]);
+        real *feedback = node->layer->chunks[c].feedback[k];
+        if (feedback && (port->link || port->other->plan->n_children > 1))
+            memset(feedback, 0, lm_node_length(node, port, c) * sizeof *feedback);
     }
 }
 
@@ -86,7 +83,7 @@ static bool make_errors(const struct lm_pipeline *pipeline, struct lm_node *node
     double start = omp_get_wtime();
     node->layer->chunks[c].still = step < node->layer->plan->still;
     if (step == 0)
-        clear_feedback(node, c, true);
+        clear_feedback(node, c);
     if (needs_error(pipeline, node, step))
         make_node_errors(pipeline, node, c);
     lm_layer_spent(node->layer, start);
@@ -132,7 +129,6 @@ static void rest(const struct lm_pipeline *pipeline, const struct lm_node *node,
             pipeline->rule->begin(lm_node_length(node, port, c), chunk->parent_forward[k],
                                   lm_link_box(port->link, LM_BOX_VALUE, c));
     }
-    clear_feedback(node, c, false);
 }
 
 static void begin(const struct lm_pipeline *pipeline, struct flight *flight, int c) {

@@ -9,8 +9,8 @@
 /* `bytes` zero bytes that this rank shares with rank `peer`, both of which call this, one as
  * the first; NULL to both when they are not on one node, are the same, or there is no room for
  * it. The variable LAMINA_LINKS=messages in the environment of the first says that there shall
- * be none. Tag: of messages of lm_comm_links between them, free for that. Close with
- * lm_shared_close. */
+ * be none; a word that is no choice ends the job, LM_USAGE. Tag: of messages of lm_comm_links
+ * between them, free for that. Close with lm_shared_close. */
 void *lm_shared_open(int peer, bool first, int tag, size_t bytes);
 void lm_shared_close(void *memory, size_t bytes);
 
