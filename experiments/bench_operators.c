@@ -16,8 +16,8 @@
 #include <string.h>
 
 static const double SECONDS = 0.02; /* of a measurement */
-static const char *const passes[LM_PASSES] = {"forward", "difference", "pull_input",
-                                              "pull_parameters"};
+static const char *const functions[LM_FUNCTIONS] = {"forward", "difference", "pull_input",
+                                                    "pull_parameters"};
 
 static const struct lm_kernel *const others[] = {
     &lm_kernel_gemm,
@@ -110,14 +110,14 @@ static void clear_subject(struct subject *s) {
     lm_free(s->gradient);
 }
 
-static void run_ours(struct subject *s, enum lm_pass pass) {
+static void run_ours(struct subject *s, enum lm_function function) {
     const struct lm_operator *op = s->op;
     const real *const *x = (const real *const *)s->x;
-    if (pass == LM_FORWARD)
+    if (function == LM_FORWARD)
         op->kind->forward(op, s->parameters, x, s->width, s->y, s->tape);
-    else if (pass == LM_DIFFERENCE)
+    else if (function == LM_DIFFERENCE)
         op->kind->difference(op, s->parameters, x, s->y, x, s->width, s->dy, s->tape);
-    else if (pass == LM_PULL_INPUT)
+    else if (function == LM_PULL_INPUT)
         op->kind->pull_input(op, s->parameters, s->tape, s->e, s->width, s->ex);
     else
         op->kind->pull_parameters(op, s->x[0], s->e, s->width, s->gradient);
@@ -126,14 +126,15 @@ static void run_ours(struct subject *s, enum lm_pass pass) {
 /* --- the same results -----------------------------------------------------------------------
  */
 
-/* Length of what a pass makes, and where ours has it. */
-static size_t result_of(const struct subject *s, enum lm_pass pass, const real **result) {
-    if (pass == LM_PULL_PARAMETERS) {
+/* Length of what a function makes, and where ours has it. */
+static size_t result_of(const struct subject *s, enum lm_function function,
+                        const real **result) {
+    if (function == LM_PULL_PARAMETERS) {
         *result = s->gradient;
         return lm_operator_parameters(s->op);
     }
-    *result = pass == LM_PULL_INPUT ? s->ex[0] : s->y;
-    return s->width * lm_shape_units(pass == LM_PULL_INPUT ? &s->op->in[0] : &s->op->out);
+    *result = function == LM_PULL_INPUT ? s->ex[0] : s->y;
+    return s->width * lm_shape_units(function == LM_PULL_INPUT ? &s->op->in[0] : &s->op->out);
 }
 
 static double largest(size_t n, const real *a, const real *b) {
@@ -143,29 +144,31 @@ static double largest(size_t n, const real *a, const real *b) {
     return most;
 }
 
-/* Whether another way makes the same of a pass as ours, but for rounding. */
-static bool check_other(struct subject *s, int o, enum lm_pass pass, struct lm_status *status) {
+/* Whether another way makes the same of a function as ours, but for rounding. */
+static bool check_other(struct subject *s, int o, enum lm_function function,
+                        struct lm_status *status) {
     const double tolerance = sizeof(real) == sizeof(float) ? 1e-4 : 1e-12;
     const real *ours;
-    size_t n = result_of(s, pass, &ours);
+    size_t n = result_of(s, function, &ours);
     real *theirs = lm_allocate(n, sizeof *theirs);
     memset(s->gradient, 0, lm_operator_parameters(s->op) * sizeof *s->gradient);
-    run_ours(s, pass);
+    run_ours(s, function);
     memcpy(theirs, ours, n * sizeof *theirs); /* the padding is not read */
-    others[o]->run(s->other[o], pass);
-    others[o]->read(s->other[o], pass, theirs);
+    others[o]->run(s->other[o], function);
+    others[o]->read(s->other[o], function, theirs);
     double difference = largest(n, ours, theirs), size = largest(n, ours, NULL);
     lm_free(theirs);
     if (difference <= tolerance * size)
         return true;
     return lm_fail(status, LM_INTERNAL, "%s of %s: %s differs from ours by %g of %g",
-                   passes[pass], s->op->kind->name, others[o]->name, difference, size);
+                   functions[function], s->op->kind->name, others[o]->name, difference, size);
 }
 
 static bool check_others(struct subject *s, struct lm_status *status) {
     for (int o = 0; o < OTHERS; o++)
-        for (int pass = 0; s->other[o] && pass < LM_PASSES; pass++)
-            if (pass != LM_DIFFERENCE && !check_other(s, o, (enum lm_pass)pass, status))
+        for (int function = 0; s->other[o] && function < LM_FUNCTIONS; function++)
+            if (function != LM_DIFFERENCE &&
+                !check_other(s, o, (enum lm_function)function, status))
                 return false;
     return true;
 }
@@ -173,27 +176,27 @@ static bool check_others(struct subject *s, struct lm_status *status) {
 /* --- measuring ------------------------------------------------------------------------------
  */
 
-/* Seconds per pass by our means (o < 0) or others, as often as fills the time of a
+/* Seconds per function by our means (o < 0) or others, as often as fills the time of a
  * measurement. */
-static double time_pass(struct subject *s, int o, enum lm_pass pass) {
+static double time_function(struct subject *s, int o, enum lm_function function) {
     double start = lm_run_clock(), elapsed;
     long n = 0;
     do {
         if (o < 0)
-            run_ours(s, pass);
+            run_ours(s, function);
         else
-            others[o]->run(s->other[o], pass);
+            others[o]->run(s->other[o], function);
         n++;
         elapsed = lm_run_clock() - start;
     } while (elapsed < SECONDS);
     return elapsed / (double)n;
 }
 
-static void measure(struct subject *s, enum lm_pass pass, struct lm_bench_table *table, int row,
-                    int repeat) {
+static void measure(struct subject *s, enum lm_function function, struct lm_bench_table *table,
+                    int row, int repeat) {
     bool counts = lm_operator_parameters(s->op) > 0; /* others are bound by memory */
     double before = lm_peak_measure(1, LM_PEAK_SECONDS), inputs = (double)s->count;
-    double seconds = time_pass(s, -1, pass) / inputs;
+    double seconds = time_function(s, -1, function) / inputs;
     double peak = (before + lm_peak_measure(1, LM_PEAK_SECONDS)) / 2;
     *lm_bench_value(table, MICROSECONDS, row, repeat) = 1e6 * seconds;
     *lm_bench_value(table, PEAK, row, repeat) = 1e-9 * peak;
@@ -203,16 +206,17 @@ static void measure(struct subject *s, enum lm_pass pass, struct lm_bench_table 
         *lm_bench_value(table, FRACTION, row, repeat) = s->op->flops / seconds / peak;
     }
     for (int o = 0; o < OTHERS; o++) {
-        if (!s->other[o] || pass == LM_DIFFERENCE)
+        if (!s->other[o] || function == LM_DIFFERENCE)
             continue;
-        double theirs = time_pass(s, o, pass) / inputs;
+        double theirs = time_function(s, o, function) / inputs;
         *lm_bench_value(table, OTHER + o, row, repeat) = 1e6 * theirs;
         *lm_bench_value(table, RATIO + o, row, repeat) = theirs / seconds;
     }
 }
 
-static bool is_timed(const struct lm_operator *op, int pass) {
-    return !op->kind->view && (pass != LM_PULL_PARAMETERS || lm_operator_parameters(op) > 0);
+static bool is_timed(const struct lm_operator *op, int function) {
+    return !op->kind->view &&
+           (function != LM_PULL_PARAMETERS || lm_operator_parameters(op) > 0);
 }
 
 /* Rows of one operator from `row` on; returns the row behind them, or -1. */
@@ -221,15 +225,15 @@ static int measure_operator(const struct lm_plan *plan, int j, size_t count,
     struct subject s;
     init_subject(&s, &plan->map.operators[j], count);
     bool good = check_others(&s, status);
-    for (int pass = 0; good && pass < LM_PASSES; pass++) {
+    for (int function = 0; good && function < LM_FUNCTIONS; function++) {
         char name[256];
-        if (!is_timed(s.op, pass))
+        if (!is_timed(s.op, function))
             continue;
         snprintf(name, sizeof name, "%s.%d %s %s", plan->name, j + 1, s.op->kind->name,
-                 passes[pass]);
+                 functions[function]);
         lm_bench_table_name(table, row, name);
         for (int repeat = -1; repeat < table->n_repeats; repeat++) /* the first warms up */
-            measure(&s, (enum lm_pass)pass, table, row, repeat < 0 ? 0 : repeat);
+            measure(&s, (enum lm_function)function, table, row, repeat < 0 ? 0 : repeat);
         row++;
     }
     clear_subject(&s);
@@ -273,8 +277,8 @@ static int count_rows(const struct lm_network *network) {
     int n = 0;
     for (int l = 0; l < network->n_layers; l++)
         for (int j = 0; j < network->layers[l].map.n; j++)
-            for (int pass = 0; pass < LM_PASSES; pass++)
-                n += is_timed(&network->layers[l].map.operators[j], pass);
+            for (int function = 0; function < LM_FUNCTIONS; function++)
+                n += is_timed(&network->layers[l].map.operators[j], function);
     return n;
 }
 

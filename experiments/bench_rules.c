@@ -106,8 +106,9 @@ static void prepare(struct bench *bench) {
 }
 
 static void measure(struct bench *bench, int m, int repeat) {
-    static const enum column parts[LM_PARTS] = {LOAD,  FORWARD, INFER,
-                                                LEARN, UPDATE,  MILLISECONDS};
+    static const enum column parts[LM_PARTS] = {
+        [LM_PASS_LOAD] = LOAD,   [LM_PASS_FORWARD] = FORWARD, [LM_PASS_INFER] = INFER,
+        [LM_PASS_LEARN] = LEARN, [LM_PART_UPDATE] = UPDATE,   [LM_PART_ALL] = MILLISECONDS};
     double seconds[LM_PARTS], flops = *value(bench, FLOPS, m, 0);
     double before = lm_time_peak(bench->session, LM_PEAK_SECONDS);
     lm_time_training(bench->session, &bench->methods[m], bench->steps[m], seconds);

@@ -2,6 +2,7 @@
  * Rosenbaum 2022): train a network, then compare the update after every step of inference on
  * one batch with the exact gradient, for several step sizes. */
 #include "audit.h"
+#include "batch.h"
 #include "comm.h"
 #include "divergence.h"
 #include "gradient_file.h"
@@ -29,13 +30,10 @@ static void train_network(struct lm_session *session) {
                            "training", 0, session->steps);
     for (long step = 0; step < session->steps; step++) {
         double loss, accuracy;
-        lm_session_load(session, &session->train,
-                        lm_sampler_batch(session->train_sampler, step), session->batch);
-        lm_session_forward(session, LM_PHASE_FORWARD);
+        lm_batch_take(session, &session->train, lm_sampler_batch(session->train_sampler, step),
+                      session->batch);
+        lm_batch_train(session, rule, &inference, settings->inference.steps, false, NULL);
         lm_session_score(session, &loss, &accuracy);
-        lm_session_infer(session, rule, &inference, settings->inference.steps,
-                         LM_PHASE_INFERENCE);
-        lm_session_learn(session, rule, &inference);
         lm_session_check_finite(session, step, "nothing was written");
         lm_cortex_update(session->cortex, step + 1, settings->training.rate,
                          settings->training.momentum);
@@ -109,12 +107,8 @@ static void measure_step_size(struct measurement *measurement, int s) {
     const struct lm_settings *settings = session->settings;
     struct lm_inference inference =
         lm_session_inference(session, settings->gradients.step[s], session->batch);
-    lm_cortex_begin(session->cortex);
     for (long i = 0; i < settings->gradients.steps; i++) {
-        lm_traffic_open(LM_PHASE_EVALUATE);
-        lm_cortex_infer(session->cortex, session->rule, &inference, 1);
-        lm_traffic_close();
-        lm_session_learn(session, session->rule, &inference);
+        lm_batch_step(session, &inference, i == 0);
         measure_iteration(measurement, i);
     }
     write_step_size(measurement, s);
@@ -137,10 +131,9 @@ static void write_exact(struct measurement *measurement) {
 static void measure(struct measurement *measurement, long trained) {
     struct lm_session *session = measurement->session;
     const struct lm_settings *settings = session->settings;
-    lm_session_load(session, &session->train, lm_sampler_batch(session->train_sampler, trained),
-                    session->batch);
-    lm_session_forward(session, LM_PHASE_FORWARD);
-    lm_session_exact(session);
+    lm_batch_take(session, &session->train, lm_sampler_batch(session->train_sampler, trained),
+                  session->batch);
+    lm_batch_exact(session);
     if (settings->gradients.updates)
         write_exact(measurement);
     for (int s = 0; s < settings->gradients.n_step; s++) {

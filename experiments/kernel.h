@@ -5,7 +5,7 @@
 
 #include "operator.h"
 
-enum lm_pass { LM_FORWARD, LM_DIFFERENCE, LM_PULL_INPUT, LM_PULL_PARAMETERS, LM_PASSES };
+enum lm_function { LM_FORWARD, LM_DIFFERENCE, LM_PULL_INPUT, LM_PULL_PARAMETERS, LM_FUNCTIONS };
 
 /* An operator and the numbers it works on, as Lamina lays them out: count inputs in arrays of
  * `width` (tensor.h). Nothing is owned. */
@@ -18,15 +18,15 @@ struct lm_kernel_case {
 };
 
 /* A way to do it, in a layout of its own: `create` brings the numbers there, `run` does one
- * pass (not LM_DIFFERENCE, which is forward without biases), `read` brings back what it made: y
- * (units of out, width), x's error (units of in[0], width) or the gradient (parameters). The
- * padding is not written. */
+ * function (not LM_DIFFERENCE, which is forward without biases), `read` brings back what it
+ * made: y (units of out, width), x's error (units of in[0], width) or the gradient
+ * (parameters). The padding is not written. */
 struct lm_kernel {
     const char *name; /* column of files */
     const char *(*describe)(void);
     void *(*create)(const struct lm_kernel_case *c); /* NULL: not for this operator */
-    void (*run)(void *state, enum lm_pass pass);
-    void (*read)(const void *state, enum lm_pass pass, real *result);
+    void (*run)(void *state, enum lm_function function);
+    void (*read)(const void *state, enum lm_function function, real *result);
     void (*destroy)(void *state);
 };
 

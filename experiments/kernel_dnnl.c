@@ -11,15 +11,15 @@ enum { KERNEL = 1, STRIDE, PADDING }; /* options of conv2d */
 enum { MOST_ARGUMENTS = 4 };
 
 /* One array as oneDNN sees it: its argument number, how it lies here, and that it may lie
- * otherwise in a pass. */
+ * otherwise in a function. */
 struct array {
     int argument;
     dnnl_memory_desc_t plain, any;
     float *numbers; /* in the plain layout */
 };
 
-/* One pass: a primitive and its arguments, the result last but for that of the biases. */
-struct pass {
+/* One function: a primitive and its arguments, the result last but for that of the biases. */
+struct function {
     dnnl_primitive_t primitive;
     int n;
     dnnl_exec_arg_t arguments[MOST_ARGUMENTS];
@@ -31,7 +31,7 @@ struct state {
     size_t in, out;                          /* units */
     struct array x, weights, biases, y;      /* forward */
     struct array ex, e, d_weights, d_biases; /* backward */
-    struct pass pass[LM_PASSES];
+    struct function function[LM_FUNCTIONS];
 };
 
 static dnnl_engine_t engine;
@@ -106,11 +106,10 @@ static void reorder(dnnl_memory_t from, dnnl_memory_t to) {
     CHECK(dnnl_primitive_desc_destroy(description));
 }
 
-/* --- passes --------------------------------------------------------------------------------
- */
+/* --- functions ---------------------------------------------------------------------------- */
 
-/* Describe a pass to oneDNN. `hint` is the forward pass. */
-static dnnl_primitive_desc_t describe_conv(const struct state *s, enum lm_pass pass,
+/* Describe a function to oneDNN. `hint` is the forward function. */
+static dnnl_primitive_desc_t describe_conv(const struct state *s, enum lm_function function,
                                            dnnl_primitive_desc_t hint) {
     const size_t(*option)[2] = s->c.op->option;
     const dnnl_dims_t stride = {(dnnl_dim_t)option[STRIDE][0], (dnnl_dim_t)option[STRIDE][1]};
@@ -119,11 +118,11 @@ static dnnl_primitive_desc_t describe_conv(const struct state *s, enum lm_pass p
     const dnnl_alg_kind_t how = dnnl_convolution_auto;
     dnnl_convolution_desc_t conv;
     dnnl_primitive_desc_t made;
-    if (pass == LM_FORWARD)
+    if (function == LM_FORWARD)
         CHECK(dnnl_convolution_forward_desc_init(&conv, dnnl_forward_training, how, &s->x.any,
                                                  &s->weights.any, &s->biases.any, &s->y.any,
                                                  stride, padding, padding));
-    else if (pass == LM_PULL_INPUT)
+    else if (function == LM_PULL_INPUT)
         CHECK(dnnl_convolution_backward_data_desc_init(&conv, how, &s->ex.any, &s->weights.any,
                                                        &s->e.any, stride, padding, padding));
     else
@@ -134,14 +133,14 @@ static dnnl_primitive_desc_t describe_conv(const struct state *s, enum lm_pass p
     return made;
 }
 
-static dnnl_primitive_desc_t describe_linear(const struct state *s, enum lm_pass pass,
+static dnnl_primitive_desc_t describe_linear(const struct state *s, enum lm_function function,
                                              dnnl_primitive_desc_t hint) {
     dnnl_inner_product_desc_t product;
     dnnl_primitive_desc_t made;
-    if (pass == LM_FORWARD)
+    if (function == LM_FORWARD)
         CHECK(dnnl_inner_product_forward_desc_init(&product, dnnl_forward_training, &s->x.any,
                                                    &s->weights.any, &s->biases.any, &s->y.any));
-    else if (pass == LM_PULL_INPUT)
+    else if (function == LM_PULL_INPUT)
         CHECK(dnnl_inner_product_backward_data_desc_init(&product, &s->ex.any, &s->weights.any,
                                                          &s->e.any));
     else
@@ -151,8 +150,8 @@ static dnnl_primitive_desc_t describe_linear(const struct state *s, enum lm_pass
     return made;
 }
 
-/* The next argument of a pass, in the layout that the pass wants. */
-static void add_argument(struct pass *pass, dnnl_primitive_desc_t description,
+/* The next argument of a function, in the layout that the function wants. */
+static void add_argument(struct function *function, dnnl_primitive_desc_t description,
                          const struct array *array) {
     dnnl_memory_t plain, memory;
     CHECK(dnnl_memory_create(
@@ -162,25 +161,25 @@ static void add_argument(struct pass *pass, dnnl_primitive_desc_t description,
     CHECK(dnnl_memory_create(&plain, &array->plain, engine, array->numbers));
     reorder(plain, memory);
     CHECK(dnnl_memory_destroy(plain));
-    pass->arguments[pass->n++] = (dnnl_exec_arg_t){array->argument, memory};
+    function->arguments[function->n++] = (dnnl_exec_arg_t){array->argument, memory};
 }
 
 static void make_passes(struct state *s) {
-    const struct array *const arguments[LM_PASSES][MOST_ARGUMENTS] = {
+    const struct array *const arguments[LM_FUNCTIONS][MOST_ARGUMENTS] = {
         [LM_FORWARD] = {&s->x, &s->weights, &s->biases, &s->y},
         [LM_PULL_INPUT] = {&s->weights, &s->e, &s->ex},
         [LM_PULL_PARAMETERS] = {&s->x, &s->e, &s->d_weights, &s->d_biases}};
-    dnnl_primitive_desc_t made[LM_PASSES] = {0};
-    for (int p = 0; p < LM_PASSES; p++) {
+    dnnl_primitive_desc_t made[LM_FUNCTIONS] = {0};
+    for (int p = 0; p < LM_FUNCTIONS; p++) {
         if (p == LM_DIFFERENCE)
             continue;
-        made[p] = s->is_conv ? describe_conv(s, (enum lm_pass)p, made[LM_FORWARD])
-                             : describe_linear(s, (enum lm_pass)p, made[LM_FORWARD]);
-        CHECK(dnnl_primitive_create(&s->pass[p].primitive, made[p]));
+        made[p] = s->is_conv ? describe_conv(s, (enum lm_function)p, made[LM_FORWARD])
+                             : describe_linear(s, (enum lm_function)p, made[LM_FORWARD]);
+        CHECK(dnnl_primitive_create(&s->function[p].primitive, made[p]));
         for (int i = 0; i < MOST_ARGUMENTS && arguments[p][i]; i++)
-            add_argument(&s->pass[p], made[p], arguments[p][i]);
+            add_argument(&s->function[p], made[p], arguments[p][i]);
     }
-    for (int p = 0; p < LM_PASSES; p++)
+    for (int p = 0; p < LM_FUNCTIONS; p++)
         if (p != LM_DIFFERENCE)
             CHECK(dnnl_primitive_desc_destroy(made[p]));
 }
@@ -192,11 +191,11 @@ static void destroy(void *state) {
     struct state *s = state;
     struct array *const arrays[] = {&s->x,  &s->weights, &s->biases,    &s->y,
                                     &s->ex, &s->e,       &s->d_weights, &s->d_biases};
-    for (int p = 0; p < LM_PASSES; p++) {
-        for (int i = 0; i < s->pass[p].n; i++)
-            dnnl_memory_destroy(s->pass[p].arguments[i].memory);
-        if (s->pass[p].primitive)
-            dnnl_primitive_destroy(s->pass[p].primitive);
+    for (int p = 0; p < LM_FUNCTIONS; p++) {
+        for (int i = 0; i < s->function[p].n; i++)
+            dnnl_memory_destroy(s->function[p].arguments[i].memory);
+        if (s->function[p].primitive)
+            dnnl_primitive_destroy(s->function[p].primitive);
     }
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++)
         lm_free(arrays[i]->numbers);
@@ -226,31 +225,31 @@ static void *create(const struct lm_kernel_case *c) {
     return s;
 }
 
-static void run(void *state, enum lm_pass pass) {
-    const struct pass *p = &((struct state *)state)->pass[pass];
+static void run(void *state, enum lm_function function) {
+    const struct function *p = &((struct state *)state)->function[function];
     CHECK(dnnl_primitive_execute(p->primitive, stream, p->n, p->arguments));
     CHECK(dnnl_stream_wait(stream));
 }
 
-/* The argument of a pass, brought to its plain layout. */
-static const float *fetch(const struct pass *pass, const struct array *array) {
+/* The argument of a function, brought to its plain layout. */
+static const float *fetch(const struct function *function, const struct array *array) {
     dnnl_memory_t plain;
     CHECK(dnnl_memory_create(&plain, &array->plain, engine, array->numbers));
-    for (int i = 0; i < pass->n; i++)
-        if (pass->arguments[i].arg == array->argument)
-            reorder(pass->arguments[i].memory, plain);
+    for (int i = 0; i < function->n; i++)
+        if (function->arguments[i].arg == array->argument)
+            reorder(function->arguments[i].memory, plain);
     CHECK(dnnl_memory_destroy(plain));
     return array->numbers;
 }
 
-static void read(const void *state, enum lm_pass pass, real *result) {
+static void read(const void *state, enum lm_function function, real *result) {
     const struct state *s = state;
-    const struct pass *p = &s->pass[pass];
+    const struct function *p = &s->function[function];
     const struct lm_operator *op = s->c.op;
-    if (pass == LM_PULL_PARAMETERS) {
+    if (function == LM_PULL_PARAMETERS) {
         memcpy(result, fetch(p, &s->d_weights), op->n_weights * sizeof(float));
         memcpy(result + op->n_weights, fetch(p, &s->d_biases), op->n_biases * sizeof(float));
-    } else if (pass == LM_PULL_INPUT) {
+    } else if (function == LM_PULL_INPUT) {
         lm_kernel_from_images(s->in, s->c.count, s->c.width, (const real *)fetch(p, &s->ex),
                               result);
     } else {

@@ -116,21 +116,21 @@ static void move_windows(const struct lm_operator *op, real *image, real *column
                 }
 }
 
-static void run_conv(struct state *s, enum lm_pass pass) {
+static void run_conv(struct state *s, enum lm_function function) {
     const struct lm_operator *op = s->c.op;
     const real *weights = s->c.parameters, *biases = weights + op->n_weights;
     size_t channels = op->n_biases, places = s->places, fan_in = op->fan_in;
     for (size_t b = 0; b < s->c.count; b++) {
         real *x = s->x + b * s->in, *ex = s->ex + b * s->in, *y = s->y + b * s->out;
         const real *e = s->e + b * s->out;
-        if (pass == LM_PULL_INPUT) {
+        if (function == LM_PULL_INPUT) {
             memset(ex, 0, s->in * sizeof *ex);
             lm_gemm(true, false, fan_in, places, channels, weights, e, 0, s->columns);
             move_windows(op, ex, s->columns, false);
             continue;
         }
         move_windows(op, x, s->columns, true);
-        if (pass == LM_PULL_PARAMETERS) {
+        if (function == LM_PULL_PARAMETERS) {
             lm_gemm(false, true, channels, fan_in, places, e, s->columns, b > 0, s->gradient);
         } else {
             for (size_t o = 0; o < channels; o++)
@@ -141,13 +141,13 @@ static void run_conv(struct state *s, enum lm_pass pass) {
     }
 }
 
-static void run_linear(struct state *s, enum lm_pass pass) {
+static void run_linear(struct state *s, enum lm_function function) {
     const struct lm_operator *op = s->c.op;
     const real *weights = s->c.parameters, *biases = weights + op->n_weights;
     size_t n = s->c.count;
-    if (pass == LM_PULL_INPUT) {
+    if (function == LM_PULL_INPUT) {
         lm_gemm(false, false, n, s->in, s->out, s->e, weights, 0, s->ex);
-    } else if (pass == LM_PULL_PARAMETERS) {
+    } else if (function == LM_PULL_PARAMETERS) {
         lm_gemm(true, false, s->out, s->in, n, s->e, s->x, 0, s->gradient);
     } else {
         for (size_t b = 0; b < n; b++)
@@ -168,21 +168,21 @@ static void sum_biases(struct state *s) {
                 gradient[o] += s->e[b * s->out + o * places + p];
 }
 
-static void run(void *state, enum lm_pass pass) {
+static void run(void *state, enum lm_function function) {
     struct state *s = state;
     if (s->is_conv)
-        run_conv(s, pass);
+        run_conv(s, function);
     else
-        run_linear(s, pass);
-    if (pass == LM_PULL_PARAMETERS)
+        run_linear(s, function);
+    if (function == LM_PULL_PARAMETERS)
         sum_biases(s);
 }
 
-static void read(const void *state, enum lm_pass pass, real *result) {
+static void read(const void *state, enum lm_function function, real *result) {
     const struct state *s = state;
-    if (pass == LM_PULL_PARAMETERS)
+    if (function == LM_PULL_PARAMETERS)
         memcpy(result, s->gradient, lm_operator_parameters(s->c.op) * sizeof *result);
-    else if (pass == LM_PULL_INPUT)
+    else if (function == LM_PULL_INPUT)
         lm_kernel_from_images(s->in, s->c.count, s->c.width, s->ex, result);
     else
         lm_kernel_from_images(s->out, s->c.count, s->c.width, s->y, result);

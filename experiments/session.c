@@ -315,53 +315,9 @@ struct lm_inference lm_session_inference(const struct lm_session *session, doubl
         .presynaptic_value = strcmp(session->settings->inference.presynaptic, "value") == 0};
 }
 
-void lm_session_load(struct lm_session *session, const struct lm_dataset *set,
-                     const uint32_t *index, size_t n) {
-    struct lm_cortex *cortex = session->cortex;
-    lm_cortex_set_batch(cortex, n);
-    int chunks = lm_cortex_chunks(cortex);
-#pragma omp parallel for schedule(static)
-    for (int c = 0; c < chunks; c++) {
-        size_t count = lm_cortex_count(cortex, c);
-        lm_dataset_fill(set, count, index + lm_cortex_first(cortex, c), lm_width(count),
-                        lm_cortex_input(cortex, c), lm_cortex_label(cortex, c));
-    }
-}
-
-void lm_session_forward(struct lm_session *session, enum lm_phase phase) {
-    lm_traffic_open(phase);
-    lm_cortex_forward(session->cortex);
-    lm_traffic_close();
-}
-
 bool lm_session_compares(const struct lm_session *session, long step) {
     const struct lm_settings *settings = session->settings;
     return settings->record.gradients && (step + 1) % settings->record.gradients_every == 0;
-}
-
-void lm_session_exact(struct lm_session *session) {
-    struct lm_inference inference = lm_session_inference(session, 1, session->batch);
-    lm_traffic_open(LM_PHASE_EXACT);
-    lm_cortex_infer(session->cortex, session->backprop, &inference, 1);
-    lm_traffic_close();
-    lm_traffic_open(LM_PHASE_SUM);
-    lm_cortex_learn(session->cortex, session->backprop, &inference, true);
-    lm_traffic_close();
-}
-
-void lm_session_infer(struct lm_session *session, const struct lm_rule *rule,
-                      const struct lm_inference *inference, long n, enum lm_phase phase) {
-    lm_traffic_open(phase);
-    lm_cortex_begin(session->cortex);
-    lm_cortex_infer(session->cortex, rule, inference, n);
-    lm_traffic_close();
-}
-
-void lm_session_learn(struct lm_session *session, const struct lm_rule *rule,
-                      const struct lm_inference *inference) {
-    lm_traffic_open(LM_PHASE_SUM);
-    lm_cortex_learn(session->cortex, rule, inference, false);
-    lm_traffic_close();
 }
 
 /* --- records ---------------------------------------------------------------------------- */

@@ -27,8 +27,10 @@ struct lm_session {
     struct lm_sampler *train_sampler;
     struct lm_sampler *test_sampler; /* NULL when test batches are not recorded */
     size_t batch;
-    long steps;           /* training steps in all */
-    struct lm_lock *lock; /* of the output, NULL: not taken */
+    const struct lm_dataset *set; /* of the batch that was taken, not owned */
+    const uint32_t *index;        /* likewise */
+    long steps;                   /* training steps in all */
+    struct lm_lock *lock;         /* of the output, NULL: not taken */
     struct lm_cortex *cortex;
 };
 
@@ -53,27 +55,8 @@ void lm_session_clear(struct lm_session *session);
 struct lm_inference lm_session_inference(const struct lm_session *session, double eta,
                                          size_t batch);
 
-/* Put n inputs of a data set into the cortex. Local. */
-void lm_session_load(struct lm_session *session, const struct lm_dataset *set,
-                     const uint32_t *index, size_t n);
-
-/* hat v, counted in `phase`. Neighbour. */
-void lm_session_forward(struct lm_session *session, enum lm_phase phase);
-
-/* The exact gradient of the batch after a forward pass, into layer->exact. Neighbour and
- * Replicas. */
-void lm_session_exact(struct lm_session *session);
-
 /* Whether training step `step` (from 0) compares its updates with the exact gradient. */
 bool lm_session_compares(const struct lm_session *session, long step);
-
-/* n steps of inference of a rule after a forward pass. Neighbour. */
-void lm_session_infer(struct lm_session *session, const struct lm_rule *rule,
-                      const struct lm_inference *inference, long n, enum lm_phase phase);
-
-/* The gradient of a rule after inference, into layer->gradient. Replicas. */
-void lm_session_learn(struct lm_session *session, const struct lm_rule *rule,
-                      const struct lm_inference *inference);
 
 /* --- records: on the first replica, of the whole batch. Replicas. --- */
 

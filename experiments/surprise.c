@@ -3,6 +3,7 @@
  * 2022, in numbers). The rank of the output layer alone knows the labels and what is guessed;
  * every rank measures its own layers. */
 #include "audit.h"
+#include "batch.h"
 #include "checkpoint.h"
 #include "comm.h"
 #include "memory.h"
@@ -174,13 +175,13 @@ static void measure_batch(struct surprise *surprise) {
     struct lm_session *session = surprise->session;
     for (size_t i = 0; i < surprise->n; i++)
         surprise->index[i] = (uint32_t)(surprise->first + i);
-    lm_session_load(session, &session->test, surprise->index, surprise->n);
-    lm_session_forward(session, LM_PHASE_EVALUATE);
+    lm_batch_take(session, &session->test, surprise->index, surprise->n);
+    lm_batch_forward(session, LM_PHASE_EVALUATE);
     record_outcome(surprise);
     for (int k = 0; k < surprise->n_imposed; k++) {
         impose(surprise, k);
-        lm_session_infer(session, session->rule, &surprise->inference,
-                         session->settings->inference.steps, LM_PHASE_EVALUATE);
+        lm_batch_infer(session, session->rule, &surprise->inference,
+                       session->settings->inference.steps, LM_PHASE_EVALUATE);
         for (int i = 0; i < lm_cortex_layers(session->cortex); i++) {
             const struct lm_layer *layer = lm_cortex_layer(session->cortex, i);
             lm_session_magnitudes(session, layer, surprise->values);

@@ -1,5 +1,6 @@
 #include "timing.h"
 
+#include "batch.h"
 #include "comm.h"
 #include "flops.h"
 #include "memory.h"
@@ -75,30 +76,17 @@ static void start_over(struct lm_session *session) {
     }
 }
 
-/* Add the time since *since to a part; the next one starts now. */
-static void end_part(double *part, double *since) {
-    double time = lm_run_clock();
-    *part += time - *since;
-    *since = time;
-}
-
 static void train_step(struct lm_session *session, const struct lm_method *method, long step,
                        double seconds[LM_PARTS]) {
     const struct lm_settings *settings = session->settings;
     struct lm_inference inference = lm_session_inference(session, method->eta, session->batch);
-    double since = lm_run_clock();
-    lm_session_load(session, &session->train, lm_sampler_batch(session->train_sampler, step),
-                    session->batch);
-    end_part(&seconds[LM_PART_LOAD], &since);
-    lm_session_forward(session, LM_PHASE_FORWARD);
-    end_part(&seconds[LM_PART_FORWARD], &since);
-    lm_session_infer(session, method->rule, &inference, method->n, LM_PHASE_INFERENCE);
-    end_part(&seconds[LM_PART_INFER], &since);
-    lm_session_learn(session, method->rule, &inference);
-    end_part(&seconds[LM_PART_LEARN], &since);
+    lm_batch_take(session, &session->train, lm_sampler_batch(session->train_sampler, step),
+                  session->batch);
+    lm_batch_train(session, method->rule, &inference, method->n, false, seconds);
+    double start = lm_run_clock();
     lm_cortex_update(session->cortex, step + 1, settings->training.rate,
                      settings->training.momentum);
-    end_part(&seconds[LM_PART_UPDATE], &since);
+    seconds[LM_PART_UPDATE] += lm_run_clock() - start;
 }
 
 /* Of each of n numbers the largest of all ranks. */

@@ -28,19 +28,12 @@ int lm_methods_of(const struct lm_session *session, const char *list,
 /* Floating-point operations that a training step on a whole batch needs (flops.h). Local. */
 double lm_method_flops(const struct lm_session *session, const struct lm_method *method);
 
-/* The parts of a training step, and the whole. */
-enum lm_part {
-    LM_PART_LOAD, /* the batch, from the data set in memory */
-    LM_PART_FORWARD,
-    LM_PART_INFER,
-    LM_PART_LEARN,
-    LM_PART_UPDATE,
-    LM_PART_ALL,
-    LM_PARTS
-};
+/* The parts of a training step: its passes (passes.h) and the update; and the whole. */
+enum lm_part { LM_PART_UPDATE = LM_PASSES, LM_PART_ALL, LM_PARTS };
 
 /* Train k steps from the initial parameters, recording nothing; seconds[p] of each part, for
- * all steps together, of the rank that took longest over it. Ends the job when values
+ * all steps together, of the rank that took longest over it: of a pass the mean of its threads,
+ * without waiting for messages. Ends the job when values
  * diverge. */
 void lm_time_training(struct lm_session *session, const struct lm_method *method, long k,
                       double seconds[LM_PARTS]);

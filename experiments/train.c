@@ -1,4 +1,5 @@
 /* lamina train: train a network, record curves and errors, write checkpoints. */
+#include "batch.h"
 #include "comm.h"
 #include "divergence.h"
 #include "memory.h"
@@ -48,9 +49,9 @@ static void record_layers(struct training *training, long step) {
 static void record_test(struct training *training, long step) {
     struct lm_session *session = training->session;
     double loss, accuracy;
-    lm_session_load(session, &session->test, lm_sampler_batch(session->test_sampler, step),
-                    session->batch);
-    lm_session_forward(session, LM_PHASE_EVALUATE);
+    lm_batch_take(session, &session->test, lm_sampler_batch(session->test_sampler, step),
+                  session->batch);
+    lm_batch_forward(session, LM_PHASE_EVALUATE);
     lm_session_score(session, &loss, &accuracy);
     record_value(training, LM_RECORD_TEST_LOSS, 0, step, loss);
     record_value(training, LM_RECORD_TEST_ACCURACY, 0, step, accuracy);
@@ -62,17 +63,13 @@ static void train_step(struct training *training, long step) {
     struct lm_inference inference =
         lm_session_inference(session, settings->inference.step, session->batch);
     double loss, accuracy;
-    lm_session_load(session, &session->train, lm_sampler_batch(session->train_sampler, step),
-                    session->batch);
-    lm_session_forward(session, LM_PHASE_FORWARD);
+    lm_batch_take(session, &session->train, lm_sampler_batch(session->train_sampler, step),
+                  session->batch);
+    lm_batch_train(session, session->rule, &inference, settings->inference.steps,
+                   lm_session_compares(session, step), NULL);
     lm_session_score(session, &loss, &accuracy);
     record_value(training, LM_RECORD_LOSS, 0, step, loss);
     record_value(training, LM_RECORD_ACCURACY, 0, step, accuracy);
-    if (lm_session_compares(session, step))
-        lm_session_exact(session);
-    lm_session_infer(session, session->rule, &inference, settings->inference.steps,
-                     LM_PHASE_INFERENCE);
-    lm_session_learn(session, session->rule, &inference);
     record_layers(training, step);
     lm_session_check_finite(session, step, NULL);
     lm_cortex_update(session->cortex, step + 1, settings->training.rate,
@@ -135,10 +132,10 @@ static void record_errors(struct training *training, int k) {
         size_t n = total - first < session->batch ? total - first : session->batch;
         for (size_t i = 0; i < n; i++)
             index[i] = (uint32_t)(first + i);
-        lm_session_load(session, set, index, n);
-        lm_session_forward(session, LM_PHASE_EVALUATE);
-        lm_session_infer(session, session->rule, &inference, settings->inference.steps,
-                         LM_PHASE_EVALUATE);
+        lm_batch_take(session, set, index, n);
+        lm_batch_forward(session, LM_PHASE_EVALUATE);
+        lm_batch_infer(session, session->rule, &inference, settings->inference.steps,
+                       LM_PHASE_EVALUATE);
         record_magnitudes(training, k, first, n);
         record_outcome(training, k, first, n);
     }

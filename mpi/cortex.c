@@ -1,6 +1,7 @@
 #include "cortex.h"
 
 #include "comm.h"
+#include "flops.h"
 #include "learning.h"
 #include "memory.h"
 #include "node.h"
@@ -22,19 +23,12 @@ struct lm_cortex {
     size_t n;            /* inputs of the batch */
     int n_all;           /* chunks of the batch */
     int first, n_chunks; /* of them, those of this replica */
-    long steps;          /* of inference since begin */
+    long steps;          /* of inference since hat v */
     struct lm_replicas *replicas;
     struct lm_learning *learning;
     struct lm_lesson *lessons;  /* (nodes) */
     struct lm_scratch *scratch; /* (threads) */
-    atomic_long *reached;       /* (chunks) steps of inference that are done */
-};
-
-/* What the threads are asked to do. */
-struct job {
-    const struct lm_rule *rule;
-    const struct lm_inference *inference;
-    long first, end; /* steps of inference since begin */
+    atomic_long *reached;       /* (chunks) steps that are done */
 };
 
 /* --- making ------------------------------------------------------------------------- */
@@ -175,133 +169,97 @@ int *lm_cortex_label(const struct lm_cortex *cortex, int c) {
                               : NULL;
 }
 
-/* Everything this rank still sends of a chunk has left. */
-static void drain(struct lm_cortex *cortex, int c) {
-    for (int i = 0; i < cortex->nodes.n; i++) {
-        lm_node_send_feedback_end(&cortex->nodes.node[i], c);
-        lm_node_send_values_end(&cortex->nodes.node[i], c);
-    }
-}
+/* --- passes ------------------------------------------------------------------------- */
 
-/* --- work of one thread: chunks first, first + stride, ... ---------------------------- */
+/* What the threads are asked to do. */
+struct job {
+    const struct lm_passes *passes;
+    long begun, steps;
+    const double *cost;                 /* (steps) */
+    const struct lm_learning *learning; /* NULL: no chunk learns on its own */
+    double *seconds;                    /* (threads, LM_PASSES) */
+};
 
 struct worker {
     struct lm_cortex *cortex;
     const struct job *job;
-    int first, stride;
-    const struct lm_scratch *scratch;
+    int thread, threads;
 };
 
-#define FOR_CHUNKS(worker, c)                                                                  \
-    for (int c = (worker)->first; c < (worker)->cortex->n_chunks; c += (worker)->stride)
-#define FOR_NODES(worker, node)                                                                \
-    for (struct lm_node *node = (worker)->cortex->nodes.node;                                  \
-         node < (worker)->cortex->nodes.node + (worker)->cortex->nodes.n; node++)
-
-static void run(struct lm_cortex *cortex, const struct job *job,
-                void (*work)(const struct worker *worker)) {
-    int threads = cortex->plan.threads;
-#pragma omp parallel num_threads(threads)
-    {
-        int t = omp_get_thread_num();
-        struct worker worker = {cortex, job, t, omp_get_num_threads(), &cortex->scratch[t]};
-        work(&worker);
-    }
-}
-
-static void forward_work(const struct worker *worker) {
-    FOR_CHUNKS(worker, c)
-    FOR_NODES(worker, node)
-    lm_node_receive_values_begin(node, c, LM_BOX_FORWARD);
-    FOR_CHUNKS(worker, c)
-    FOR_NODES(worker, node) {
-        lm_node_receive_values_end(node, c);
-        double start = omp_get_wtime();
-        lm_layer_forward(node->layer, c, worker->scratch);
-        lm_layer_spent(node->layer, start);
-        lm_node_send_values_begin(node, c, LM_BOX_FORWARD);
-    }
-    FOR_CHUNKS(worker, c) drain(worker->cortex, c);
-}
-
-void lm_cortex_forward(struct lm_cortex *cortex) {
-    run(cortex, NULL, forward_work);
-}
-
-void lm_cortex_begin(struct lm_cortex *cortex) {
-    cortex->steps = 0;
-}
-
 /* Steps first .. end - 1 of every stride-th chunk from `chunk` on. */
-static void infer_chunks(const struct worker *worker, int chunk, int stride, long first,
-                         long end) {
+static void run_chunks(const struct worker *worker, int chunk, int stride, long first,
+                       long end) {
     struct lm_cortex *cortex = worker->cortex;
-    lm_pipeline_run(&(struct lm_pipeline){.nodes = &cortex->nodes,
-                                          .rule = worker->job->rule,
-                                          .inference = worker->job->inference,
-                                          .first = first,
-                                          .end = end,
-                                          .chunk = chunk,
-                                          .stride = stride,
-                                          .n_chunks = cortex->n_chunks,
-                                          .scratch = worker->scratch});
+    const struct job *job = worker->job;
+    lm_pipeline_run(
+        &(struct lm_pipeline){.nodes = &cortex->nodes,
+                              .passes = job->passes,
+                              .begun = job->begun,
+                              .learning = job->learning,
+                              .chunk = chunk,
+                              .stride = stride,
+                              .n_chunks = cortex->n_chunks,
+                              .first = first,
+                              .end = end,
+                              .scratch = &cortex->scratch[worker->thread],
+                              .seconds = job->seconds + worker->thread * LM_PASSES});
 }
 
 /* Without messages chunks pass from thread to thread, so that all get the same work. */
-static void infer_turns(const struct worker *worker) {
+static void run_turns(const struct worker *worker) {
     struct lm_cortex *cortex = worker->cortex;
     int n = cortex->n_chunks;
-    const struct lm_schedule schedule = {.threads = worker->stride,
+    const struct lm_schedule schedule = {.threads = worker->threads,
                                          .n_chunks = n,
                                          .width = cortex->nodes.width,
                                          .last_width =
                                              n ? lm_width(lm_cortex_count(cortex, n - 1)) : 0,
-                                         .first = worker->job->first,
-                                         .end = worker->job->end};
+                                         .steps = worker->job->steps,
+                                         .cost = worker->job->cost};
     struct lm_turn turn;
     for (int c = 0; c < n; c++) {
-        if (!lm_schedule_turn(&schedule, worker->first, c, &turn))
+        if (!lm_schedule_turn(&schedule, worker->thread, c, &turn))
             continue;
         while (atomic_load(&cortex->reached[c]) < turn.first)
             sched_yield();
-        infer_chunks(worker, c, n, turn.first, turn.end);
+        run_chunks(worker, c, n, turn.first, turn.end);
         atomic_store(&cortex->reached[c], turn.end);
     }
 }
 
-static void infer_work(const struct worker *worker) {
-    if (worker->cortex->nodes.has_links)
-        infer_chunks(worker, worker->first, worker->stride, worker->job->first,
-                     worker->job->end);
-    else
-        infer_turns(worker);
-}
-
-static void sweep_work(const struct worker *worker) {
-    const struct job *job = worker->job;
-    FOR_CHUNKS(worker, c)
-    FOR_NODES(worker, node) lm_node_receive_feedback_begin(node, c);
-    FOR_CHUNKS(worker, c)
-    for (int i = worker->cortex->nodes.n - 1; i >= 0; i--) {
-        struct lm_node *node = &worker->cortex->nodes.node[i];
-        lm_node_receive_feedback_end(node, c);
-        lm_node_await_feedback_room(node, c);
-        double start = omp_get_wtime();
-        job->rule->values(job->inference, node->layer, c, worker->scratch);
-        job->rule->errors(job->inference, node->layer, c, worker->scratch);
-        lm_layer_spent(node->layer, start);
-        lm_node_send_feedback_begin(node, c);
-    }
-    FOR_CHUNKS(worker, c) drain(worker->cortex, c);
-}
-
-void lm_cortex_infer(struct lm_cortex *cortex, const struct lm_rule *rule,
-                     const struct lm_inference *inference, long n) {
-    const struct job job = {rule, inference, cortex->steps, cortex->steps + n};
-    cortex->steps += n;
+static void run_threads(struct lm_cortex *cortex, const struct job *job) {
     for (int c = 0; c < cortex->n_chunks; c++)
-        atomic_store(&cortex->reached[c], job.first);
-    run(cortex, &job, rule->sweeps ? sweep_work : infer_work);
+        atomic_store(&cortex->reached[c], 0);
+#pragma omp parallel num_threads(cortex->plan.threads)
+    {
+        struct worker worker = {cortex, job, omp_get_thread_num(), omp_get_num_threads()};
+        if (cortex->nodes.has_links)
+            run_chunks(&worker, worker.thread, worker.threads, 0, job->steps);
+        else
+            run_turns(&worker);
+    }
+}
+
+/* Operations in each step of a chunk: those of inference get the same, cost (steps). */
+static void estimate_costs(const struct lm_cortex *cortex, const struct lm_passes *passes,
+                           long steps, double cost[]) {
+    const struct lm_inference *inference = passes->inference;
+    struct lm_flops flops = {.forward = 1};
+    long n = lm_pipeline_inference(passes);
+    if (inference)
+        flops = lm_flops_training(cortex->plan.network, passes->rule, (double)inference->step,
+                                  n > 0 ? n : 1, inference->presynaptic_value);
+    for (long s = 0; s < steps; s++)
+        switch (lm_pipeline_pass(passes, s)) {
+        case LM_PASS_INFER:
+            cost[s] = (flops.predict + flops.feedback) / (double)n;
+            break;
+        case LM_PASS_LEARN:
+            cost[s] = flops.learn;
+            break;
+        default:
+            cost[s] = flops.forward;
+        }
 }
 
 /* --- learning ------------------------------------------------------------------------ */
@@ -319,16 +277,28 @@ static void set_lesson(struct lm_cortex *cortex, int i, bool exact) {
                           exact ? layer->exact : layer->gradient, lesson->nodes, lesson->sums);
 }
 
-/* With replicas layer by layer: the sums of one travel while the next one learns. */
-void lm_cortex_learn(struct lm_cortex *cortex, const struct lm_rule *rule,
-                     const struct lm_inference *inference, bool exact) {
+/* Whether chunks can learn each on its own. */
+static bool begin_learning(struct lm_cortex *cortex, const struct lm_passes *passes) {
+    for (int i = 0; passes->learn && i < cortex->nodes.n; i++)
+        set_lesson(cortex, i, passes->exact);
+    return passes->learn &&
+           lm_learning_open(cortex->learning, cortex->first, cortex->nodes.n, cortex->lessons);
+}
+
+/* Sum what chunks have learned, or learn now. With replicas layer by layer: the sums of one
+ * travel while the next one learns. */
+static void end_learning(struct lm_cortex *cortex, const struct lm_passes *passes,
+                         bool learned) {
     struct lm_replicas *replicas = cortex->replicas;
-    int n = cortex->nodes.n, together = cortex->plan.placement->n_replicas > 1 ? 1 : n;
-    for (int i = 0; i < n; i++)
-        set_lesson(cortex, i, exact);
+    int n = cortex->nodes.n;
+    int together = learned || cortex->plan.placement->n_replicas > 1 ? 1 : n;
+    lm_traffic_turn(LM_PHASE_SUM);
     for (int i = 0; i < n; i += together) {
-        lm_learning_run(cortex->learning, rule, inference, cortex->first, together,
-                        cortex->lessons + i, cortex->scratch);
+        if (learned)
+            lm_learning_close(cortex->learning, i, &cortex->lessons[i]);
+        else
+            lm_learning_run(cortex->learning, passes->rule, passes->inference, cortex->first,
+                            together, cortex->lessons + i, cortex->scratch);
         for (int k = i; k < i + together; k++)
             lm_replicas_sum_begin(replicas, k);
     }
@@ -336,6 +306,40 @@ void lm_cortex_learn(struct lm_cortex *cortex, const struct lm_rule *rule,
         lm_replicas_sum_reduce(replicas, i);
     for (int i = 0; i < n; i++)
         lm_replicas_sum_end(replicas, i);
+}
+
+/* Add what the threads have taken, and the end of learning. */
+static void add_seconds(const struct lm_cortex *cortex, const struct job *job,
+                        double learning) {
+    int threads = cortex->plan.threads;
+    double *seconds = job->passes->seconds;
+    for (int i = 0; seconds && i < threads * LM_PASSES; i++)
+        seconds[i % LM_PASSES] += job->seconds[i] / threads;
+    if (seconds)
+        seconds[LM_PASS_LEARN] += learning;
+}
+
+void lm_cortex_run(struct lm_cortex *cortex, const struct lm_passes *passes) {
+    int threads = cortex->plan.threads;
+    long begun = passes->goes_on ? cortex->steps : 0;
+    lm_traffic_open(passes->forward_phase);
+    bool learns = begin_learning(cortex, passes);
+    long steps = lm_pipeline_steps(passes, learns);
+    double *cost = lm_allocate((size_t)steps, sizeof *cost);
+    double *seconds = lm_allocate((size_t)(threads * LM_PASSES), sizeof *seconds);
+    const struct job job = {passes, begun, steps, cost, learns ? cortex->learning : NULL,
+                            seconds};
+    estimate_costs(cortex, passes, steps, cost);
+    if (steps > 0)
+        run_threads(cortex, &job);
+    double start = omp_get_wtime();
+    if (passes->learn)
+        end_learning(cortex, passes, learns);
+    add_seconds(cortex, &job, omp_get_wtime() - start);
+    lm_traffic_close();
+    cortex->steps = begun + lm_pipeline_inference(passes);
+    lm_free(cost);
+    lm_free(seconds);
 }
 
 void lm_cortex_update(struct lm_cortex *cortex, long t, double rate, double momentum) {

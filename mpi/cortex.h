@@ -1,15 +1,11 @@
-/* Cortex: the layers of this rank and their links, and one batch's way through them:
- *
- *   forward   hat v travels up
- *   infer     n steps of a rule: errors, feedback down; values up (rule.h)
- *   learn     parameter gradients; replicas of a layer sum theirs, else without a message
- *   update    one optimizer step, without a message
+/* Cortex: the layers of this rank and their links, and one batch's way through them: the passes
+ * (passes.h), then an optimizer step.
  *
  * Each replica of the network (placement.h) has its share of the chunks of a batch (span.h):
  * all chunks here are those of this rank's replica. A batch lies in chunks (tensor.h). Threads
  * work on different chunks, and each exchanges the messages of its own chunks, so that one
- * chunk computes while another's messages travel. On one rank a chunk goes through its steps
- * while it stays in cache, most of them on one thread (schedule.h). Neither ranks nor replicas
+ * chunk computes while another's messages travel. On one rank a chunk goes through all passes
+ * while it stays in cache, mostly on one thread (schedule.h). Neither ranks nor replicas
  * nor threads change a bit of any result: each chunk sees the same operations in the same
  * order, and sums over chunks have a fixed order (span.h).
  *
@@ -19,9 +15,8 @@
 #ifndef LAMINA_CORTEX_H
 #define LAMINA_CORTEX_H
 
+#include "passes.h"
 #include "placement.h"
-#include "rule.h"
-#include "traffic.h"
 
 struct lm_cortex;
 
@@ -53,9 +48,10 @@ int lm_cortex_replica(const struct lm_cortex *cortex);
 bool lm_cortex_has_input(const struct lm_cortex *cortex);
 bool lm_cortex_has_output(const struct lm_cortex *cortex);
 
-/* The next batch has n inputs. Then fill, for each chunk c < lm_cortex_chunks (perhaps none),
- * count inputs of the batch from lm_cortex_first on: lm_cortex_input (input units, width), NULL
- * unless has_input, and lm_cortex_label (count), NULL unless has_output. Local. */
+/* The next batch has n inputs. Then fill, or let the pass of loading fill, for each chunk c <
+ * lm_cortex_chunks (perhaps none), count inputs of the batch from lm_cortex_first on:
+ * lm_cortex_input (input units, width), NULL unless has_input, and lm_cortex_label (count),
+ * NULL unless has_output. Local. */
 void lm_cortex_set_batch(struct lm_cortex *cortex, size_t n);
 int lm_cortex_chunks(const struct lm_cortex *cortex);
 size_t lm_cortex_first(const struct lm_cortex *cortex, int c);
@@ -63,21 +59,14 @@ size_t lm_cortex_count(const struct lm_cortex *cortex, int c);
 real *lm_cortex_input(const struct lm_cortex *cortex, int c);
 int *lm_cortex_label(const struct lm_cortex *cortex, int c);
 
-/* hat v of every layer. Neighbour. */
-void lm_cortex_forward(struct lm_cortex *cortex);
-
-/* The next inference starts at hat v, whatever its rule. Local. */
-void lm_cortex_begin(struct lm_cortex *cortex);
-
-/* n more steps of inference (one sweep for a rule that sweeps). Neighbour: n messages per
- * link and chunk down, and n up if values travel; 1 down for a sweep. */
-void lm_cortex_infer(struct lm_cortex *cortex, const struct lm_rule *rule,
-                     const struct lm_inference *inference, long n);
-
-/* gradient of every layer (exact, if asked for, into layer->exact), of the whole batch.
- * Replicas. */
-void lm_cortex_learn(struct lm_cortex *cortex, const struct lm_rule *rule,
-                     const struct lm_inference *inference, bool exact);
+/* The passes over the batch: chunk by chunk through all of them in turn, but that learning,
+ * where layers have so many parameters that each chunk cannot have a gradient of its own,
+ * comes when all chunks have been inferred. hat v, errors and values stay for records.
+ *
+ * Per link and chunk 1 message up for a feedforward pass; n down for n steps of inference, and
+ * n up if values travel; 1 down for a sweep. Replicas sum what they learn in LM_PHASE_SUM.
+ * Neighbour, Replicas. */
+void lm_cortex_run(struct lm_cortex *cortex, const struct lm_passes *passes);
 
 /* Optimizer step number t = 1, 2, ... of every layer. Local. */
 void lm_cortex_update(struct lm_cortex *cortex, long t, double rate, double momentum);

@@ -127,15 +127,6 @@ bool lm_link_has_room(struct lm_link *link, enum lm_box box, int c) {
     return has_left(link, c) && (!link->shared || is_asked(slot_of(link, box, c)));
 }
 
-void lm_link_await_room(struct lm_link *link, enum lm_box box, int c) {
-    for (int n = 1;; n++) {
-        unsigned heard = lm_crowd_listen();
-        if (lm_link_has_room(link, box, c))
-            return;
-        lm_crowd_idle(n, heard);
-    }
-}
-
 /* Into the box, if they are not there. */
 static void put(struct lm_link *link, enum lm_box box, int c, const real *data, size_t n) {
     struct slot *slot = slot_of(link, box, c);

@@ -36,12 +36,11 @@ void lm_link_destroy(struct lm_link *link);
  * only that of feedback. */
 real *lm_link_box(const struct lm_link *link, enum lm_box box, int c);
 
-/* Whether the last message of chunk c from this end has left and the next may be made and sent;
- * wait for that. Neighbour; thread-safe for different chunks, like the following. */
+/* Whether the last message of chunk c from this end has left and the next may be made and sent.
+ * Thread-safe for different chunks, like the following. */
 bool lm_link_has_room(struct lm_link *link, enum lm_box box, int c);
-void lm_link_await_room(struct lm_link *link, enum lm_box box, int c);
 
-/* Begin to send n reals of chunk c, when there is room; data must stay as they are until
+/* Begin to send n reals of chunk c, where there is room; data must stay as they are until
  * send_end, which returns at once when nothing is under way, or until there is room again. */
 void lm_link_send_begin(struct lm_link *link, enum lm_box box, int c, const real *data,
                         size_t n);

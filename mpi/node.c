@@ -137,11 +137,6 @@ void lm_node_receive_values_end(struct lm_node *node, int c) {
     lm_link_receive_end(port->link, c);
 }
 
-void lm_node_await_feedback_room(struct lm_node *node, int c) {
-    FOR_LINKS(port, node, down, n_parents)
-    lm_link_await_room(port->link, LM_BOX_FEEDBACK, c);
-}
-
 void lm_node_send_feedback_begin(struct lm_node *node, int c) {
     FOR_LINKS(port, node, down, n_parents)
     lm_link_send_begin(port->link, LM_BOX_FEEDBACK, c,
@@ -159,19 +154,12 @@ void lm_node_receive_feedback_begin(struct lm_node *node, int c) {
     lm_link_receive_begin(port->link, LM_BOX_FEEDBACK, c, lm_node_length(node, port, c));
 }
 
-void lm_node_receive_feedback_end(struct lm_node *node, int c) {
-    FOR_LINKS(port, node, up, n_children)
-    lm_link_receive_end(port->link, c);
-}
-
 void lm_node_send_values_begin(struct lm_node *node, int c, enum lm_box box) {
     const struct lm_layer_chunk *chunk = &node->layer->chunks[c];
-    FOR_LINKS(port, node, up, n_children) {
-        lm_link_await_room(port->link, box, c);
-        lm_link_send_begin(port->link, box, c,
-                           box == LM_BOX_FORWARD ? chunk->forward : chunk->value,
-                           lm_node_length(node, port, c));
-    }
+    FOR_LINKS(port, node, up, n_children)
+    lm_link_send_begin(port->link, box, c,
+                       box == LM_BOX_FORWARD ? chunk->forward : chunk->value,
+                       lm_node_length(node, port, c));
 }
 
 void lm_node_send_values_end(struct lm_node *node, int c) {
@@ -181,16 +169,28 @@ void lm_node_send_values_end(struct lm_node *node, int c) {
 
 bool lm_node_values_are_here(struct lm_node *node, int c) {
     FOR_LINKS(port, node, down, n_parents)
-    if (!lm_link_receive_is_done(port->link, c) ||
-        !lm_link_has_room(port->link, LM_BOX_FEEDBACK, c))
+    if (!lm_link_receive_is_done(port->link, c))
         return false;
     return true;
 }
 
-bool lm_node_feedback_is_here(struct lm_node *node, int c, bool values_travel) {
+bool lm_node_feedback_has_room(struct lm_node *node, int c) {
+    FOR_LINKS(port, node, down, n_parents)
+    if (!lm_link_has_room(port->link, LM_BOX_FEEDBACK, c))
+        return false;
+    return true;
+}
+
+bool lm_node_feedback_is_here(struct lm_node *node, int c) {
     FOR_LINKS(port, node, up, n_children)
-    if (!lm_link_receive_is_done(port->link, c) ||
-        (values_travel && !lm_link_has_room(port->link, LM_BOX_VALUE, c)))
+    if (!lm_link_receive_is_done(port->link, c))
+        return false;
+    return true;
+}
+
+bool lm_node_values_have_room(struct lm_node *node, int c, enum lm_box box) {
+    FOR_LINKS(port, node, up, n_children)
+    if (!lm_link_has_room(port->link, box, c))
         return false;
     return true;
 }

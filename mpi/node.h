@@ -54,26 +54,24 @@ void lm_nodes_bind(struct lm_nodes *nodes, int c, real *input);
 size_t lm_node_length(const struct lm_node *node, const struct lm_port *port, int c);
 
 /* Messages of chunk c with the parents: values from below, feedback to them, for which
- * await_feedback_room waits till it may be made. Nothing happens for neighbours on this rank,
- * and an _end returns at once when nothing is under way. Neighbour; threads may work on
- * different chunks. */
+ * there may be no room as yet. Nothing happens for neighbours on this rank, and an _end returns
+ * at once when nothing is under way. Neighbour; threads may work on different chunks. */
 void lm_node_receive_values_begin(struct lm_node *node, int c, enum lm_box box);
 void lm_node_receive_values_end(struct lm_node *node, int c);
-void lm_node_await_feedback_room(struct lm_node *node, int c);
 void lm_node_send_feedback_begin(struct lm_node *node, int c);
 void lm_node_send_feedback_end(struct lm_node *node, int c);
 
-/* Whether the values from below have come and feedback may be made. */
+/* Whether the values from below have come; whether feedback may be made. */
 bool lm_node_values_are_here(struct lm_node *node, int c);
+bool lm_node_feedback_has_room(struct lm_node *node, int c);
 
-/* The same with the children: feedback from above, values to them, hat v as soon as there is
- * room for it. */
+/* The same with the children: feedback from above, values to them. */
 void lm_node_receive_feedback_begin(struct lm_node *node, int c);
-void lm_node_receive_feedback_end(struct lm_node *node, int c);
 void lm_node_send_values_begin(struct lm_node *node, int c, enum lm_box box);
 void lm_node_send_values_end(struct lm_node *node, int c);
 
-/* Whether the feedback from above has come and, if values travel, they may be sent. */
-bool lm_node_feedback_is_here(struct lm_node *node, int c, bool values_travel);
+/* Whether the feedback from above has come; whether values may be sent. */
+bool lm_node_feedback_is_here(struct lm_node *node, int c);
+bool lm_node_values_have_room(struct lm_node *node, int c, enum lm_box box);
 
 #endif

@@ -7,16 +7,69 @@
 
 enum { IN_FLIGHT = 5 };
 
-/* A chunk under way: it is at a node in the errors or the values of a step. */
+/* A chunk under way: it is at a node in a round of a step. */
 struct flight {
-    int chunk, node;
+    int chunk, round, node;
     long step;
-    bool values;
+};
+
+/* What is done at each node in turn; false: later, when messages have come or have room. */
+struct round {
+    bool (*work)(const struct lm_pipeline *pipeline, struct lm_node *node, int c, long step);
+    bool down; /* from the output to the input */
 };
 
 #define FOR_NODES(pipeline, node)                                                              \
     for (struct lm_node *node = (pipeline)->nodes->node;                                       \
          node < (pipeline)->nodes->node + (pipeline)->nodes->n; node++)
+
+/* --- steps -------------------------------------------------------------------------------- */
+
+long lm_pipeline_inference(const struct lm_passes *passes) {
+    return passes->rule && passes->rule->sweeps && passes->steps > 1 ? 1 : passes->steps;
+}
+
+long lm_pipeline_steps(const struct lm_passes *passes, bool learns) {
+    return passes->forward + lm_pipeline_inference(passes) + learns;
+}
+
+enum lm_pass lm_pipeline_pass(const struct lm_passes *passes, long s) {
+    if (passes->forward && s == 0)
+        return LM_PASS_FORWARD;
+    return s < passes->forward + lm_pipeline_inference(passes) ? LM_PASS_INFER : LM_PASS_LEARN;
+}
+
+/* The step of inference, counted since hat v, that step s is; and the one behind the last. */
+static long inference_step(const struct lm_pipeline *pipeline, long s) {
+    return pipeline->begun + s - pipeline->passes->forward;
+}
+
+static long inference_end(const struct lm_pipeline *pipeline) {
+    return pipeline->begun + lm_pipeline_inference(pipeline->passes);
+}
+
+/* A pass has worked on a layer since `start`. */
+static void spent(const struct lm_pipeline *pipeline, enum lm_pass pass, struct lm_layer *layer,
+                  double start) {
+    lm_layer_spent(layer, start);
+    pipeline->seconds[pass] += omp_get_wtime() - start;
+}
+
+/* --- feedforward -------------------------------------------------------------------------- */
+
+static bool go_forward(const struct lm_pipeline *pipeline, struct lm_node *node, int c,
+                       long step) {
+    (void)step;
+    if (!lm_node_values_are_here(node, c) || !lm_node_values_have_room(node, c, LM_BOX_FORWARD))
+        return false;
+    double start = omp_get_wtime();
+    lm_layer_forward(node->layer, c, pipeline->scratch);
+    spent(pipeline, LM_PASS_FORWARD, node->layer, start);
+    lm_node_send_values_begin(node, c, LM_BOX_FORWARD);
+    return true;
+}
+
+/* --- inference ---------------------------------------------------------------------------- */
 
 /* Errors travel down one layer per step: a layer at distance d from the output has none
  * before step d (counted from 0), so its errors, feedback and values are at rest till then. */
@@ -27,8 +80,9 @@ static bool has_error(const struct lm_node *node, long step) {
 /* Whether errors and feedback are those of the step before. */
 static bool is_settled(const struct lm_pipeline *pipeline, const struct lm_node *node,
                        long step) {
-    return pipeline->rule->settled &&
-           pipeline->rule->settled(pipeline->inference, node->layer->plan, step);
+    const struct lm_passes *passes = pipeline->passes;
+    return passes->rule->settled &&
+           passes->rule->settled(passes->inference, node->layer->plan, step);
 }
 
 /* A hidden layer above the input has no feedback to give, so only its last error counts. */
@@ -39,7 +93,7 @@ static bool makes_last_error_only(const struct lm_node *node) {
 static bool needs_error(const struct lm_pipeline *pipeline, const struct lm_node *node,
                         long step) {
     if (makes_last_error_only(node))
-        return has_error(node, step) && step + 1 == pipeline->end;
+        return has_error(node, step) && step + 1 == inference_end(pipeline);
     return has_error(node, step) && !is_settled(pipeline, node, step);
 }
 
@@ -47,20 +101,21 @@ static bool needs_error(const struct lm_pipeline *pipeline, const struct lm_node
  * its feedback. The output does not: its feedback may stay the same while values move. */
 static bool is_relaxed_by(const struct lm_pipeline *pipeline, const struct lm_layer *parent,
                           const struct lm_layer *child) {
+    const struct lm_rule *rule = pipeline->passes->rule;
     return parent && child && !child->is_output && parent->plan->n_children == 1 &&
-           child->plan->n_parents == 1 && pipeline->rule->relaxes &&
-           pipeline->rule->relaxes(parent->plan);
+           child->plan->n_parents == 1 && rule->relaxes && rule->relaxes(parent->plan);
 }
 
 static void make_node_errors(const struct lm_pipeline *pipeline, struct lm_node *node, int c) {
     struct lm_layer *parent = node->down[0].other;
     struct lm_layer_chunk *chunk = &node->layer->chunks[c];
-    const struct lm_relaxation relaxation = lm_relaxation_of(pipeline->inference->step);
+    const struct lm_passes *passes = pipeline->passes;
+    const struct lm_relaxation relaxation = lm_relaxation_of(passes->inference->step);
     if (is_relaxed_by(pipeline, parent, node->layer)) {
         chunk->relaxation = &relaxation;
         chunk->relaxed = parent->chunks[c].value;
     }
-    pipeline->rule->errors(pipeline->inference, node->layer, c, pipeline->scratch);
+    passes->rule->errors(passes->inference, node->layer, c, pipeline->scratch);
     chunk->relaxation = NULL;
 }
 
@@ -77,8 +132,9 @@ static void clear_feedback(const struct lm_node *node, int c) {
 
 /* Errors of a node, when the values of the step before have come. */
 static bool make_errors(const struct lm_pipeline *pipeline, struct lm_node *node, int c,
-                        long step) {
-    if (!lm_node_values_are_here(node, c))
+                        long s) {
+    long step = inference_step(pipeline, s);
+    if (!lm_node_values_are_here(node, c) || !lm_node_feedback_has_room(node, c))
         return false;
     double start = omp_get_wtime();
     node->layer->chunks[c].still = step < node->layer->plan->still;
@@ -86,8 +142,8 @@ static bool make_errors(const struct lm_pipeline *pipeline, struct lm_node *node
         clear_feedback(node, c);
     if (needs_error(pipeline, node, step))
         make_node_errors(pipeline, node, c);
-    lm_layer_spent(node->layer, start);
-    if (pipeline->rule->values_travel)
+    spent(pipeline, LM_PASS_INFER, node->layer, start);
+    if (pipeline->passes->rule->values_travel)
         lm_node_receive_values_begin(node, c, LM_BOX_VALUE);
     lm_node_send_feedback_begin(node, c);
     return true;
@@ -100,68 +156,154 @@ static bool is_relaxed(const struct lm_pipeline *pipeline, const struct lm_node 
 
 /* Values of a node, when the feedback of this step has come. */
 static bool move_values(const struct lm_pipeline *pipeline, struct lm_node *node, int c,
-                        long step) {
-    if (!lm_node_feedback_is_here(node, c, pipeline->rule->values_travel))
+                        long s) {
+    const struct lm_passes *passes = pipeline->passes;
+    bool travel = passes->rule->values_travel;
+    long step = inference_step(pipeline, s);
+    if (!lm_node_feedback_is_here(node, c) ||
+        (travel && !lm_node_values_have_room(node, c, LM_BOX_VALUE)))
         return false;
     double start = omp_get_wtime();
     if (has_error(node, step + 1) && !is_settled(pipeline, node, step + 1) &&
         !is_relaxed(pipeline, node))
-        pipeline->rule->values(pipeline->inference, node->layer, c, pipeline->scratch);
-    lm_layer_spent(node->layer, start);
-    if (step + 1 < pipeline->end)
+        passes->rule->values(passes->inference, node->layer, c, pipeline->scratch);
+    spent(pipeline, LM_PASS_INFER, node->layer, start);
+    if (step + 1 < inference_end(pipeline))
         lm_node_receive_feedback_begin(node, c);
-    if (pipeline->rule->values_travel)
+    if (travel)
         lm_node_send_values_begin(node, c, LM_BOX_VALUE);
     return true;
 }
 
 /* A layer at hat v. */
 static void rest(const struct lm_pipeline *pipeline, const struct lm_node *node, int c) {
+    const struct lm_rule *rule = pipeline->passes->rule;
     struct lm_layer_chunk *chunk = &node->layer->chunks[c];
     size_t n = node->layer->plan->units * chunk->width;
-    pipeline->rule->begin(n, chunk->forward, chunk->value);
-    if (!makes_last_error_only(node) || !has_error(node, pipeline->end - 1))
+    rule->begin(n, chunk->forward, chunk->value);
+    if (!makes_last_error_only(node) || !has_error(node, inference_end(pipeline) - 1))
         memset(chunk->own_error, 0, n * sizeof *chunk->own_error);
     chunk->error = chunk->own_error;
     for (int k = 0; k < node->layer->plan->n_parents; k++) {
         struct lm_port *port = &node->down[k];
         if (port->link)
-            pipeline->rule->begin(lm_node_length(node, port, c), chunk->parent_forward[k],
-                                  lm_link_box(port->link, LM_BOX_VALUE, c));
+            rule->begin(lm_node_length(node, port, c), chunk->parent_forward[k],
+                        lm_link_box(port->link, LM_BOX_VALUE, c));
     }
 }
 
-static void begin(const struct lm_pipeline *pipeline, struct flight *flight, int c) {
-    *flight = (struct flight){.chunk = c, .step = pipeline->first};
-    if (pipeline->first == 0)
+/* The errors of a node and its feedback in one go, when the feedback from above has come. */
+static bool sweep(const struct lm_pipeline *pipeline, struct lm_node *node, int c, long step) {
+    (void)step;
+    const struct lm_passes *passes = pipeline->passes;
+    if (!lm_node_feedback_is_here(node, c) || !lm_node_feedback_has_room(node, c))
+        return false;
+    double start = omp_get_wtime();
+    passes->rule->values(passes->inference, node->layer, c, pipeline->scratch);
+    passes->rule->errors(passes->inference, node->layer, c, pipeline->scratch);
+    spent(pipeline, LM_PASS_INFER, node->layer, start);
+    lm_node_send_feedback_begin(node, c);
+    return true;
+}
+
+/* --- learning ----------------------------------------------------------------------------- */
+
+static bool learn(const struct lm_pipeline *pipeline, struct lm_node *node, int c, long step) {
+    (void)step;
+    const struct lm_passes *passes = pipeline->passes;
+    if (!lm_node_values_are_here(node, c))
+        return false;
+    double start = omp_get_wtime();
+    lm_learning_chunk(pipeline->learning, passes->rule, passes->inference,
+                      (int)(node - pipeline->nodes->node), c, pipeline->scratch);
+    pipeline->seconds[LM_PASS_LEARN] += omp_get_wtime() - start;
+    return true;
+}
+
+/* --- going through the steps ----------------------------------------------------------------
+ */
+
+static const struct round forward_rounds[] = {{go_forward, false}, {0}};
+static const struct round infer_rounds[] = {{make_errors, false}, {move_values, false}, {0}};
+static const struct round sweep_rounds[] = {{sweep, true}, {0}};
+static const struct round learn_rounds[] = {{learn, false}, {0}};
+
+static const struct round *rounds_of(const struct lm_passes *passes, enum lm_pass pass) {
+    if (pass == LM_PASS_INFER)
+        return passes->rule->sweeps ? sweep_rounds : infer_rounds;
+    return pass == LM_PASS_FORWARD ? forward_rounds : learn_rounds;
+}
+
+static void load(const struct lm_pipeline *pipeline, int c) {
+    const struct lm_passes *passes = pipeline->passes;
+    double start = omp_get_wtime();
+    if (passes->load)
+        passes->load(passes->context, c);
+    pipeline->seconds[LM_PASS_LOAD] += omp_get_wtime() - start;
+}
+
+static void begin_inference(const struct lm_pipeline *pipeline, int c, long step) {
+    double start = omp_get_wtime();
+    if (inference_step(pipeline, step) == 0 && !pipeline->passes->rule->sweeps)
         FOR_NODES(pipeline, node) rest(pipeline, node, c);
+    pipeline->seconds[LM_PASS_INFER] += omp_get_wtime() - start;
     FOR_NODES(pipeline, node) lm_node_receive_feedback_begin(node, c);
+}
+
+/* A chunk comes to a step. */
+static void enter(const struct lm_pipeline *pipeline, int c, long step) {
+    const struct lm_passes *passes = pipeline->passes;
+    enum lm_pass pass = lm_pipeline_pass(passes, step);
+    if (pass == LM_PASS_FORWARD)
+        load(pipeline, c);
+    else if (pass == LM_PASS_INFER &&
+             (step == pipeline->first || lm_pipeline_pass(passes, step - 1) != LM_PASS_INFER))
+        begin_inference(pipeline, c, step);
+}
+
+/* Take a chunk as far through a step as it can go; whether it is through, and if it `moved`. */
+static bool go_through(const struct lm_pipeline *pipeline, struct flight *flight, bool *moved) {
+    const struct lm_passes *passes = pipeline->passes;
+    enum lm_pass pass = lm_pipeline_pass(passes, flight->step);
+    const struct round *rounds = rounds_of(passes, pass);
+    int n = pipeline->nodes->n;
+    lm_traffic_turn(pass == LM_PASS_FORWARD ? passes->forward_phase : passes->infer_phase);
+    for (; rounds[flight->round].work; flight->round++, flight->node = 0)
+        for (; flight->node < n; flight->node++) {
+            const struct round *round = &rounds[flight->round];
+            int i = round->down ? n - 1 - flight->node : flight->node;
+            if (!round->work(pipeline, &pipeline->nodes->node[i], flight->chunk, flight->step))
+                return false;
+            *moved = true;
+        }
+    return true;
 }
 
 /* Take a chunk as far as it can go; whether it moved. */
 static bool advance(const struct lm_pipeline *pipeline, struct flight *flight) {
     bool moved = false;
-    while (flight->step < pipeline->end) {
-        for (; flight->node < pipeline->nodes->n; flight->node++) {
-            struct lm_node *node = &pipeline->nodes->node[flight->node];
-            if (!(flight->values ? move_values : make_errors)(pipeline, node, flight->chunk,
-                                                              flight->step))
-                return moved;
-            moved = true;
-        }
-        flight->node = 0;
-        flight->step += flight->values;
-        flight->values = !flight->values;
+    while (flight->step < pipeline->end && go_through(pipeline, flight, &moved)) {
+        *flight = (struct flight){.chunk = flight->chunk, .step = flight->step + 1};
+        if (flight->step < pipeline->end)
+            enter(pipeline, flight->chunk, flight->step);
     }
     return moved;
 }
 
+#define FOR_CHUNKS(pipeline, c)                                                                \
+    for (int c = (pipeline)->chunk; c < (pipeline)->n_chunks; c += (pipeline)->stride)
+
 void lm_pipeline_run(const struct lm_pipeline *pipeline) {
     struct flight flights[IN_FLIGHT];
     int n = 0, next = pipeline->chunk, idle = 0;
+    if (pipeline->first == 0 && pipeline->passes->forward)
+        FOR_CHUNKS(pipeline, c)
+    FOR_NODES(pipeline, node) lm_node_receive_values_begin(node, c, LM_BOX_FORWARD);
     while (n > 0 || next < pipeline->n_chunks) {
-        for (; n < IN_FLIGHT && next < pipeline->n_chunks; next += pipeline->stride)
-            begin(pipeline, &flights[n++], next);
+        for (; n < IN_FLIGHT && next < pipeline->n_chunks; next += pipeline->stride) {
+            flights[n++] = (struct flight){.chunk = next, .step = pipeline->first};
+            enter(pipeline, next, pipeline->first);
+        }
         int i = 0;
         unsigned heard = lm_crowd_listen();
         while (i < n && !advance(pipeline, &flights[i]))
@@ -174,10 +316,10 @@ void lm_pipeline_run(const struct lm_pipeline *pipeline) {
                 flights[i] = flights[i + 1];
         }
     }
-    for (int c = pipeline->chunk; c < pipeline->n_chunks; c += pipeline->stride)
-        FOR_NODES(pipeline, node) {
-            lm_node_receive_values_end(node, c);
-            lm_node_send_feedback_end(node, c);
-            lm_node_send_values_end(node, c);
-        }
+    FOR_CHUNKS(pipeline, c)
+    FOR_NODES(pipeline, node) {
+        lm_node_receive_values_end(node, c);
+        lm_node_send_feedback_end(node, c);
+        lm_node_send_values_end(node, c);
+    }
 }

@@ -1,25 +1,35 @@
-/* Pipeline: one thread takes its chunks of a batch through the steps of inference.
+/* Pipeline: one thread takes its chunks of a batch through the passes.
  *
- * A few chunks are under way at a time. The thread goes on with the first of them that can:
- * with one chunk as far as its messages have come, then with the next, so that one computes
- * while another's messages travel, and those under way stay in cache. Without messages to wait
- * for that is one chunk after the other. Internal to the cortex. */
+ * A chunk goes through steps: one for its feedforward pass (with the loading before it), those
+ * of inference, one for learning. A few chunks are under way at a time. The thread goes on with
+ * the first of them that can: with one chunk as far as its messages have come, then with the
+ * next, so that one computes while another's messages travel, and those under way stay in
+ * cache. Without messages to wait for that is one chunk after the other. Internal to the
+ * cortex. */
 #ifndef LAMINA_PIPELINE_H
 #define LAMINA_PIPELINE_H
 
+#include "learning.h"
 #include "node.h"
-#include "rule.h"
+#include "passes.h"
 
-/* Steps first .. end - 1 of inference, counted since its beginning at hat v, on chunks chunk,
- * chunk + stride ... below n_chunks. */
+/* What a thread is to do: steps first .. end - 1 of the chunks chunk, chunk + stride ... below
+ * n_chunks. */
 struct lm_pipeline {
     struct lm_nodes *nodes;
-    const struct lm_rule *rule; /* does not sweep */
-    const struct lm_inference *inference;
-    long first, end;
+    const struct lm_passes *passes;
+    long begun;                         /* steps of inference done before, since hat v */
+    const struct lm_learning *learning; /* open for the nodes; NULL: nothing is learned here */
     int chunk, stride, n_chunks;
+    long first, end;
     const struct lm_scratch *scratch;
+    double *seconds; /* (LM_PASSES) of this thread: what the passes take is added */
 };
+
+/* Steps of a chunk in all; of inference among them; and the pass of step s. */
+long lm_pipeline_steps(const struct lm_passes *passes, bool learns);
+long lm_pipeline_inference(const struct lm_passes *passes);
+enum lm_pass lm_pipeline_pass(const struct lm_passes *passes, long s);
 
 /* Do them; at the end all messages have come, and all that were sent have left. Neighbour;
  * threads may work on different chunks. */

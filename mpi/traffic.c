@@ -14,6 +14,11 @@ struct count {
 
 static struct count *counts; /* (LM_PHASES, ranks) */
 static atomic_int open_phase = -1;
+static atomic_long window; /* windows opened so far */
+static _Thread_local struct {
+    long window;
+    int phase;
+} turned; /* that this thread's phase is another one */
 static atomic_int_fast64_t elsewhere;
 
 static struct count *count_of(int phase, int to) {
@@ -24,11 +29,23 @@ static struct count *count_of(int phase, int to) {
 
 void lm_traffic_open(enum lm_phase phase) {
     count_of(0, 0);
+    atomic_fetch_add(&window, 1);
     atomic_store(&open_phase, (int)phase);
 }
 
 void lm_traffic_close(void) {
     atomic_store(&open_phase, -1);
+}
+
+void lm_traffic_turn(enum lm_phase phase) {
+    turned.window = atomic_load(&window);
+    turned.phase = (int)phase;
+}
+
+/* -1: no window is open. */
+static int phase_now(void) {
+    int phase = atomic_load(&open_phase);
+    return phase >= 0 && turned.window == atomic_load(&window) ? turned.phase : phase;
 }
 
 int64_t lm_traffic_messages(enum lm_phase phase, int to) {
@@ -64,7 +81,7 @@ static int rank_in_job(int to, MPI_Comm comm) {
 }
 
 static void count_message(int n, MPI_Datatype type, int to, MPI_Comm comm) {
-    int phase = atomic_load(&open_phase), bytes = 0;
+    int phase = phase_now(), bytes = 0;
     if (phase < 0 || to == MPI_PROC_NULL)
         return;
     int receiver = rank_in_job(to, comm);
@@ -79,7 +96,7 @@ static void count_message(int n, MPI_Datatype type, int to, MPI_Comm comm) {
 }
 
 void lm_traffic_share(int to, size_t bytes) {
-    int phase = atomic_load(&open_phase);
+    int phase = phase_now();
     if (phase >= 0)
         atomic_fetch_add(&count_of(phase, to)->bytes, (int64_t)bytes);
 }

@@ -26,6 +26,9 @@ enum lm_phase {
 void lm_traffic_open(enum lm_phase phase);
 void lm_traffic_close(void);
 
+/* What this thread sends from now on is of another phase, until the window closes. */
+void lm_traffic_turn(enum lm_phase phase);
+
 /* Say that a message to rank `to` is about so many bytes in memory that both share: they are
  * counted like bytes of the message itself. */
 void lm_traffic_share(int to, size_t bytes);

@@ -15,8 +15,8 @@ struct lane {
 };
 
 struct lm_learning {
-    int threads;
-    size_t size; /* reals in `block` */
+    int threads, first; /* chunk of the batch, of what is open */
+    size_t size;        /* reals in `block` */
     real *block;
     int *begin;            /* (layers + 1) the first lane of each lesson of a group */
     struct lm_span *spans; /* (layers x chunks) of the lanes */
@@ -169,8 +169,9 @@ static void add_lanes(const struct lm_learning *learning, const struct lm_lesson
     }
 }
 
-static void run_group(struct lm_learning *learning, const struct task *task, int n,
-                      const struct lm_lesson lessons[], size_t size) {
+/* Give all lanes of a group their arrays, `size` reals. */
+static void place_group(struct lm_learning *learning, int n, const struct lm_lesson lessons[],
+                        size_t size) {
     const int *begin = learning->begin;
     if (size > learning->size) {
         lm_free(learning->block);
@@ -180,16 +181,25 @@ static void run_group(struct lm_learning *learning, const struct task *task, int
     real *next = learning->block, **level = learning->levels;
     for (int l = 0; l < n; l++)
         next = place(learning, &lessons[l], begin[l], begin[l + 1], &level, next);
+}
+
+static void learn_lane(const struct lm_learning *learning, const struct task *task, int i,
+                       const struct lm_scratch *scratch) {
+    const struct lane *lane = &learning->lanes[i];
+    double start = omp_get_wtime();
+    learn_node(task, lane->layer, learning->spans[i], learning->sums[i], lane->levels, scratch);
+    lm_layer_spent(lane->layer, start);
+}
+
+static void run_group(struct lm_learning *learning, const struct task *task, int n,
+                      const struct lm_lesson lessons[], size_t size) {
+    const int *begin = learning->begin;
+    place_group(learning, n, lessons, size);
 #pragma omp parallel num_threads(learning->threads)
     {
 #pragma omp for schedule(dynamic)
-        for (int i = 0; i < begin[n]; i++) {
-            const struct lane *lane = &learning->lanes[i];
-            double start = omp_get_wtime();
-            learn_node(task, lane->layer, learning->spans[i], learning->sums[i], lane->levels,
-                       &task->scratch[omp_get_thread_num()]);
-            lm_layer_spent(lane->layer, start);
-        }
+        for (int i = 0; i < begin[n]; i++)
+            learn_lane(learning, task, i, &task->scratch[omp_get_thread_num()]);
         for (int l = 0; l < n; l++)
             add_lanes(learning, &lessons[l], begin[l], begin[l + 1]);
     }
@@ -204,4 +214,38 @@ void lm_learning_run(struct lm_learning *learning, const struct lm_rule *rule,
         together = make_group(learning, n - l, lessons + l, &size);
         run_group(learning, &task, together, lessons + l, size);
     }
+}
+
+/* Whether each lane of a lesson is one chunk. */
+static bool has_single_chunks(const struct lm_learning *learning, int l,
+                              const struct lm_lesson *lesson) {
+    int lanes = learning->begin[l + 1] - learning->begin[l];
+    return lanes == 0 || lanes == chunks_of(lesson);
+}
+
+bool lm_learning_open(struct lm_learning *learning, int first, int n,
+                      const struct lm_lesson lessons[]) {
+    size_t size;
+    if (make_group(learning, n, lessons, &size) < n)
+        return false;
+    for (int l = 0; l < n; l++)
+        if (!has_single_chunks(learning, l, &lessons[l]))
+            return false;
+    place_group(learning, n, lessons, size);
+    learning->first = first;
+    return true;
+}
+
+void lm_learning_chunk(const struct lm_learning *learning, const struct lm_rule *rule,
+                       const struct lm_inference *inference, int l, int c,
+                       const struct lm_scratch *scratch) {
+    const struct task task = {rule, inference, learning->first, scratch};
+    if (learning->begin[l] < learning->begin[l + 1])
+        learn_lane(learning, &task, learning->begin[l] + c, scratch);
+}
+
+void lm_learning_close(const struct lm_learning *learning, int l,
+                       const struct lm_lesson *lesson) {
+#pragma omp parallel num_threads(learning->threads)
+    add_lanes(learning, lesson, learning->begin[l], learning->begin[l + 1]);
 }

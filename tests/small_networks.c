@@ -120,8 +120,11 @@ struct lm_inference small_inference(const char *loss, double step, size_t batch)
 void small_run(struct small_cortex *small, const char *rule, const char *state,
                const struct lm_inference *inference, long n, bool exact) {
     const struct lm_rule *row = lm_rule_find(rule, state);
-    lm_cortex_forward(small->cortex);
-    lm_cortex_begin(small->cortex);
-    lm_cortex_infer(small->cortex, row, inference, n);
-    lm_cortex_learn(small->cortex, row, inference, exact);
+    lm_cortex_run(small->cortex, &(struct lm_passes){.forward = true,
+                                                     .rule = row,
+                                                     .inference = inference,
+                                                     .steps = n,
+                                                     .learn = true,
+                                                     .exact = exact,
+                                                     .infer_phase = LM_PHASE_INFERENCE});
 }

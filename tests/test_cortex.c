@@ -122,11 +122,16 @@ START_TEST(inference_starts_anew) {
         small_run(used, "strict", "value", &inference, 2, false);
         small_run(used, "backprop", "deviation", &inference, 1, true);
         spoil_state(used);
-        lm_cortex_forward(used->cortex);
-        lm_cortex_begin(used->cortex);
-        for (long n = 0; n < (rule->sweeps ? 1 : steps[k]); n++)
-            lm_cortex_infer(used->cortex, rule, &inference, 1);
-        lm_cortex_learn(used->cortex, rule, &inference, false);
+        struct lm_passes passes = {.forward = true};
+        lm_cortex_run(used->cortex, &passes);
+        passes = (struct lm_passes){.rule = rule, .inference = &inference, .steps = 1};
+        for (long n = 0; n < (rule->sweeps ? 1 : steps[k]); n++) {
+            passes.goes_on = n > 0;
+            lm_cortex_run(used->cortex, &passes);
+        }
+        passes = (struct lm_passes){
+            .rule = rule, .inference = &inference, .goes_on = true, .learn = true};
+        lm_cortex_run(used->cortex, &passes);
         expect_same_gradients(used, fresh, rule->name);
         small_cortex_destroy(fresh);
         small_cortex_destroy(used);
@@ -335,16 +340,7 @@ START_TEST(messages_go_to_neighbours_only_and_are_counted) {
         struct lm_inference inference = small_inference("mse", 0.1, BATCH);
         lm_comm_barrier();
         lm_traffic_reset();
-        lm_traffic_open(LM_PHASE_FORWARD);
-        lm_cortex_forward(mine->cortex);
-        lm_traffic_close();
-        lm_cortex_begin(mine->cortex);
-        lm_traffic_open(LM_PHASE_INFERENCE);
-        lm_cortex_infer(mine->cortex, rule, &inference, 9);
-        lm_traffic_close();
-        lm_traffic_open(LM_PHASE_SUM);
-        lm_cortex_learn(mine->cortex, rule, &inference, false);
-        lm_traffic_close();
+        small_run(mine, rule->name, rule->state, &inference, 9, false);
         expect_traffic(mine, rule, 9);
         small_cortex_destroy(mine);
     }
@@ -358,11 +354,7 @@ START_TEST(strict_sends_n_messages_each_way) {
     struct small_cortex *mine = small_cortex_create("mlp", 5, BATCH, CHUNK, 1);
     struct lm_inference inference = small_inference("mse", 0.1, BATCH);
     lm_traffic_reset();
-    lm_cortex_forward(mine->cortex);
-    lm_traffic_open(LM_PHASE_INFERENCE);
-    lm_cortex_begin(mine->cortex);
-    lm_cortex_infer(mine->cortex, lm_rule_find("strict", "deviation"), &inference, 20);
-    lm_traffic_close();
+    small_run(mine, "strict", "deviation", &inference, 20, false);
     for (int to = 0; to < 5; to++)
         ck_assert(lm_traffic_messages(LM_PHASE_INFERENCE, to) ==
                   (abs(to - lm_comm_rank()) == 1 ? 3 * 20 : 0));
@@ -471,12 +463,14 @@ START_TEST(state_value_loses_precision_in_float) {
 END_TEST
 
 START_TEST(memory_is_given_back) {
+    lm_traffic_reset();
     size_t before = lm_memory_blocks();
     struct small_cortex *small = small_cortex_create("skip", 0, BATCH, CHUNK, 2);
     struct lm_inference inference = small_inference("mse", 0.1, BATCH);
     small_run(small, "strict", "deviation", &inference, 2, false);
     ck_assert(lm_memory_blocks() > before);
     small_cortex_destroy(small);
+    lm_traffic_reset();
     ck_assert(lm_memory_blocks() == before);
 }
 END_TEST

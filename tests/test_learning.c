@@ -141,6 +141,56 @@ START_TEST(layers_learn_together) {
 }
 END_TEST
 
+/* Chunk by chunk, in any order: the bits of all at once. A replica holds chunks 3 .. 10. */
+START_TEST(chunks_learn_one_by_one) {
+    struct example *example = example_create();
+    real *expected = lm_allocate(example->n, sizeof(real));
+    struct lm_lesson lessons[3] = {
+        {.layer = example->layer}, {.layer = example->layer}, {.layer = example->layer}};
+    for (int l = 0; l < 3; l += 2) {
+        lessons[l].n = lm_span_nodes(20, (struct lm_span){3, 11}, lessons[l].nodes);
+        for (int i = 0; i < lessons[l].n; i++)
+            lessons[l].sums[i] = lm_allocate(example->n, sizeof(real));
+    }
+    struct lm_learning *learning = lm_learning_create(3, CHUNKS, 2);
+    ck_assert(lm_learning_open(learning, 3, 3, lessons));
+    for (int c = 7; c >= 0; c--)
+        for (int l = 0; l < 3; l++)
+            lm_learning_chunk(learning, rule(), &inference, l, c, example->scratch);
+    for (int l = 0; l < 3; l++)
+        lm_learning_close(learning, l, &lessons[l]);
+    for (int l = 0; l < 3; l++)
+        for (int i = 0; i < lessons[l].n; i++) {
+            plain_sum(example, lessons[l].nodes[i].first - 3, lessons[l].nodes[i].end - 3,
+                      expected);
+            ck_assert(memcmp(lessons[l].sums[i], expected, example->n * sizeof(real)) == 0);
+            lm_free(lessons[l].sums[i]);
+        }
+    lm_learning_destroy(learning);
+    lm_free(expected);
+    example_destroy(example);
+}
+END_TEST
+
+/* Two layers whose 11 chunks have gradients of 8 or 16 MiB each are too large for that
+ * together. */
+START_TEST(large_layers_do_not_open) {
+    const struct lm_layer_spec spec[] = {{"out", 0, {0}, 1, {OP("linear", "2048")}}};
+    struct lm_network *network = make_network((struct lm_shape){1, {1023, 1, 1}}, 1, spec);
+    struct lm_layer *layer =
+        lm_layer_create(network, 0, lm_optimizer_find("sgd"), false, CHUNK, CHUNK);
+    struct lm_learning *learning = lm_learning_create(2, CHUNKS, 1);
+    struct lm_lesson lessons[2] = {{layer, 1, {{0, CHUNKS}}, {layer->gradient}}};
+    lessons[1] = lessons[0];
+    ck_assert(!lm_learning_open(learning, 0, 2, lessons));
+    lessons[0].nodes[0].end = 1; /* one chunk, whose sum has its place */
+    ck_assert(lm_learning_open(learning, 0, 1, lessons));
+    lm_learning_destroy(learning);
+    lm_layer_destroy(layer);
+    lm_network_destroy(network);
+}
+END_TEST
+
 /* What a layer of n parameters needs: all sums at once if they are small, as many as the tree
  * is deep if one alone is huge. */
 START_TEST(large_layers_take_few_arrays) {
@@ -155,5 +205,6 @@ END_TEST
 
 int main(void) {
     return RUN_TESTS("learning", threads_change_no_bit, each_node_has_its_sum,
-                     layers_learn_together, large_layers_take_few_arrays);
+                     layers_learn_together, chunks_learn_one_by_one, large_layers_do_not_open,
+                     large_layers_take_few_arrays);
 }

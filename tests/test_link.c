@@ -8,6 +8,7 @@
 #include "traffic.h"
 
 #include <math.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -55,8 +56,9 @@ static void ring_destroy(struct ring *ring) {
 
 /* Values are sent from elsewhere, feedback from where it is made. */
 static void send_chunk(struct ring *ring, int c, int round) {
-    lm_link_await_room(ring->up, LM_BOX_VALUE, c);
-    lm_link_await_room(ring->down, LM_BOX_FEEDBACK, c);
+    while (!lm_link_has_room(ring->up, LM_BOX_VALUE, c) ||
+           !lm_link_has_room(ring->down, LM_BOX_FEEDBACK, c))
+        sched_yield();
     real *feedback = lm_link_box(ring->down, LM_BOX_FEEDBACK, c);
     for (size_t i = 0; i < length(c); i++) {
         ring->values[c][i] = content(lm_comm_rank(), 1, c, i, round);

@@ -185,6 +185,26 @@ START_TEST(persistent_sends_are_seen) {
 }
 END_TEST
 
+/* A thread's turn to another phase lasts until the window closes. */
+START_TEST(a_thread_turns_to_another_phase) {
+    lm_traffic_reset();
+    lm_traffic_open(LM_PHASE_FORWARD);
+    pass_on(1, MPI_COMM_WORLD);
+    lm_traffic_turn(LM_PHASE_EXACT);
+    pass_on(2, MPI_COMM_WORLD);
+    lm_traffic_share(next_rank(), 5);
+    lm_traffic_close();
+    pass_on(3, MPI_COMM_WORLD);
+    lm_traffic_open(LM_PHASE_INFERENCE);
+    pass_on(4, MPI_COMM_WORLD);
+    lm_traffic_close();
+    expect_counts(LM_PHASE_FORWARD, 1, 8);
+    expect_counts(LM_PHASE_EXACT, 1, 21);
+    expect_counts(LM_PHASE_INFERENCE, 1, 32);
+    lm_traffic_reset();
+}
+END_TEST
+
 /* Several threads send at the same time: no message is lost. */
 START_TEST(threads_are_counted_together) {
     lm_traffic_reset();
@@ -202,10 +222,11 @@ END_TEST
 
 int main(void) {
     lm_comm_start();
-    int result = RUN_TESTS_TOGETHER(
-        "traffic", each_phase_has_its_counts, every_kind_of_send_is_counted,
-        receivers_are_ranks_of_the_world, nobody_is_no_receiver, other_communication_is_seen,
-        persistent_sends_are_seen, threads_are_counted_together);
+    int result =
+        RUN_TESTS_TOGETHER("traffic", each_phase_has_its_counts, every_kind_of_send_is_counted,
+                           receivers_are_ranks_of_the_world, nobody_is_no_receiver,
+                           other_communication_is_seen, persistent_sends_are_seen,
+                           a_thread_turns_to_another_phase, threads_are_counted_together);
     lm_comm_finish();
     return result;
 }

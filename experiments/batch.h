@@ -1,0 +1,36 @@
+/* Batch: what subcommands do with a batch of a session, in passes (mpi/passes.h), each of which
+ * is counted in its phase of the traffic. */
+#ifndef LAMINA_BATCH_H
+#define LAMINA_BATCH_H
+
+#include "session.h"
+
+/* The next batch: n inputs of a data set, index (n), both of which stay until the next forward
+ * pass has loaded them. Local. */
+void lm_batch_take(struct lm_session *session, const struct lm_dataset *set,
+                   const uint32_t *index, size_t n);
+
+/* Load the batch, and hat v, counted in `phase`. Neighbour. */
+void lm_batch_forward(struct lm_session *session, enum lm_phase phase);
+
+/* n steps of inference of a rule from hat v. Neighbour. */
+void lm_batch_infer(struct lm_session *session, const struct lm_rule *rule,
+                    const struct lm_inference *inference, long n, enum lm_phase phase);
+
+/* All of a training step but its records and its update: load the batch, hat v, n steps of a
+ * rule, and its gradient, into layer->gradient; if it `compares`, the exact gradient too, into
+ * layer->exact. What passes took is added to seconds (LM_PASSES), if it is not NULL. Neighbour
+ * and Replicas. */
+void lm_batch_train(struct lm_session *session, const struct lm_rule *rule,
+                    const struct lm_inference *inference, long n, bool compares,
+                    double *seconds);
+
+/* Load the batch, hat v, and the exact gradient, into layer->exact. Neighbour and Replicas. */
+void lm_batch_exact(struct lm_session *session);
+
+/* One more step of the session's rule, from hat v if it is the `first`, and the gradient that
+ * there is then, into layer->gradient. Neighbour and Replicas. */
+void lm_batch_step(struct lm_session *session, const struct lm_inference *inference,
+                   bool first);
+
+#endif

@@ -1,0 +1,33 @@
+/* Passes: what is done with a batch, each pass on its own or several of them in turn, chunk by
+ * chunk: a chunk goes through all of them while it stays in cache, and one may be inferred
+ * while another is in its feedforward pass.
+ *
+ *   load      the inputs and labels of the chunk are filled in
+ *   forward   hat v travels up
+ *   infer     steps of a rule: errors, feedback down; values up (rule.h)
+ *   learn     parameter gradients, which are summed over the batch in the end */
+#ifndef LAMINA_PASSES_H
+#define LAMINA_PASSES_H
+
+#include "rule.h"
+#include "traffic.h"
+
+enum lm_pass { LM_PASS_LOAD, LM_PASS_FORWARD, LM_PASS_INFER, LM_PASS_LEARN, LM_PASSES };
+
+/* The passes, in this order; zero leaves one out. */
+struct lm_passes {
+    void (*load)(void *context, int c); /* chunk c, before it goes forward. Thread-safe */
+    void *context;
+    bool forward;
+    const struct lm_rule *rule;           /* of what follows */
+    const struct lm_inference *inference; /* likewise */
+    long steps;   /* of inference; a rule that sweeps makes one sweep of any number */
+    bool goes_on; /* from where the last inference stopped, else from hat v */
+    bool learn;   /* into layer->gradient, or, if `exact`, layer->exact */
+    bool exact;
+    enum lm_phase forward_phase, infer_phase; /* that messages are counted in */
+    double *seconds; /* NULL, or (LM_PASSES): what the passes took is added, the mean of this
+                        rank's threads, without waiting for messages */
+};
+
+#endif
