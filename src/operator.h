@@ -98,6 +98,7 @@ struct lm_operator {
     size_t tape;                /* reals per input that pull_input needs */
     size_t rows_per_row;        /* local operators: y at a row depends on so many rows of the
                                    same channel of x, which no other row needs; else 0 */
+    bool pointwise;             /* local, and works on op->tape numbers one by one */
     bool relaxes;               /* relax_input can be done */
     bool whole;                 /* quickest for all channels and rows at once: not in bands */
     size_t channel, row;        /* of a band: its first channel and row; else 0 */

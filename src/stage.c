@@ -4,6 +4,7 @@
 
 enum {
     BAND = 32768, /* reals of a band of the first operator's output, if one row is not more */
+    SLICE = 1024, /* reals of a part that pointwise operators go through one after the other */
     TILE = 6,     /* channels that kernels work on at the same time (operators/vector.h) */
     BUFFERS = 4,  /* beside one for each tape */
 };
@@ -16,6 +17,7 @@ struct band {
     size_t parts;
     real *all; /* the first operator's output, when it is not made band by band; else NULL */
     real *buffer[BUFFERS], *tape[LM_MAX_STAGE];
+    size_t offset, slice; /* of a slice of a part: its first number, and how many; 0: all */
 };
 
 /* Channels and rows of the bands of the last operator's output. */
@@ -92,6 +94,7 @@ static void init_band(struct band *band, const struct lm_stage_run *run) {
     real *at = run->work + lm_shape_units(&run->op->out) * run->width;
     band->run = run;
     band->all = NULL;
+    band->offset = band->slice = 0;
     band->tape[0] = at;
     memset(band->buffer, 0, sizeof band->buffer);
     if (run->stage->n == 1)
@@ -124,7 +127,7 @@ static void set_band(struct band *band, size_t channel, size_t channels, size_t 
 
 /* work(band, context) for every band. */
 static void for_bands(const struct lm_stage_run *run, real *all,
-                      void (*work)(const struct band *band, void *context), void *context) {
+                      void (*work)(struct band *band, void *context), void *context) {
     const struct lm_shape *out = &run->op[run->stage->n - 1].out;
     struct cut cut = cut_bands(run->stage, run->op, run->width);
     struct band band;
@@ -138,17 +141,28 @@ static void for_bands(const struct lm_stage_run *run, real *all,
         }
 }
 
+/* Whether all operators but the first work number by number, and there are such. */
+static bool is_pointwise(const struct lm_stage_run *run) {
+    for (int k = 1; k < run->stage->n; k++)
+        if (!run->op[k].pointwise)
+            return false;
+    return run->stage->n > 1;
+}
+
 /* Where a part begins in a whole array of operator k's output. */
 static size_t start_of(const struct band *band, int k, size_t part) {
     const size_t *all = band->run->op[k].out.extent;
     return ((band->op[k].channel + part) * all[1] + band->op[k].row) * all[2] *
-           band->run->width;
+               band->run->width +
+           band->offset;
 }
 
 /* Reals of a part of operator k's output. */
 static size_t part_size(const struct band *band, int k) {
     const size_t *out = band->op[k].out.extent;
     size_t channels = band->parts > 1 ? 1 : out[0];
+    if (band->slice)
+        return band->slice;
     return channels * out[1] * out[2] * band->run->width;
 }
 
@@ -197,7 +211,7 @@ static void forward_part(const struct band *band, size_t part, const real *x) {
     }
 }
 
-static void forward_band(const struct band *band, void *context) {
+static void forward_band(struct band *band, void *context) {
     (void)context;
     const struct lm_stage_run *run = band->run;
     const struct lm_operator *op = band->op;
@@ -279,7 +293,7 @@ static real *change_all(const struct lm_stage_run *run, const struct change *cha
     return whole_array(run);
 }
 
-static void difference_band(const struct band *band, void *context) {
+static void difference_band(struct band *band, void *context) {
     real *dy = change_first(band, context);
     for (size_t part = 0; part < band->parts; part++)
         change_part(band, context, part, dy + part * part_step(band));
@@ -326,19 +340,40 @@ struct inference {
     real *e, *pulled;
 };
 
-static void infer_band(const struct band *band, void *context) {
-    const struct inference *inference = context;
+static void infer_part(const struct band *band, const struct inference *inference, size_t part,
+                       const real *first) {
     const struct lm_stage_error *error = inference->error;
     int last = band->run->stage->n - 1;
+    size_t at = start_of(band, last, part);
+    const real *change = change_part(band, &inference->change, part, first);
+    error->make(error->context, at, part_size(band, last), change, inference->e + at);
+    if (inference->pulled)
+        pull_part(band, band->tape, inference->e + at,
+                  inference->pulled + start_of(band, 0, part));
+}
+
+/* Restrict the pointwise operators to n numbers of a part. */
+static void set_slice(struct band *band, size_t offset, size_t n) {
+    band->offset = offset;
+    band->slice = n;
+    for (int k = 1; k < band->run->stage->n; k++)
+        band->op[k].tape = n / band->run->width;
+}
+
+static void infer_band(struct band *band, void *context) {
+    const struct inference *inference = context;
     const real *first = change_first(band, &inference->change);
-    for (size_t part = 0; part < band->parts; part++) {
-        size_t at = start_of(band, last, part);
-        const real *change =
-            change_part(band, &inference->change, part, first + part * part_step(band));
-        error->make(error->context, at, part_size(band, last), change, inference->e + at);
-        if (inference->pulled)
-            pull_part(band, band->tape, inference->e + at,
-                      inference->pulled + start_of(band, 0, part));
+    size_t slice =
+        is_pointwise(band->run) ? most(SLICE / band->run->width, 1) * band->run->width : 0;
+    for (size_t part = 0; part < band->parts; part++, first += part_step(band)) {
+        size_t all = part_size(band, 0);
+        if (!slice)
+            infer_part(band, inference, part, first);
+        for (size_t at = 0; slice && at < all; at += slice) {
+            set_slice(band, at, least(slice, all - at));
+            infer_part(band, inference, part, first + at);
+        }
+        band->offset = band->slice = 0;
     }
 }
 
@@ -383,7 +418,7 @@ struct pulling {
     real *to; /* the error at the first operator's output, or the gradient */
 };
 
-static void pull_input_band(const struct band *band, void *context) {
+static void pull_input_band(struct band *band, void *context) {
     const struct pulling *pulling = context;
     real *tape[LM_MAX_STAGE];
     for (size_t part = 0; part < band->parts; part++) {
@@ -409,7 +444,7 @@ void lm_stage_pull_input(const struct lm_stage_run *run, const real *e, real *co
     pull_first(run, run->tape[0], e, ex);
 }
 
-static void pull_parameters_band(const struct band *band, void *context) {
+static void pull_parameters_band(struct band *band, void *context) {
     const struct pulling *pulling = context;
     const struct lm_stage_run *run = band->run;
     const struct lm_operator *op = band->op;

@@ -5,7 +5,8 @@
  * makes is still in the nearest cache when the next one reads it: the large arrays between
  * them need not go through memory, nor be there at all. Bands change no bit of a result but for
  * parameter gradients, which are rounded once per band; the cut depends on sizes only. A first
- * operator that is `whole` (operator.h) is done at once, and the others band by band.
+ * operator that is `whole` (operator.h) is done at once, and the others band by band. Where the
+ * others are pointwise, inference goes through a band slice by slice.
  *
  * All arrays are (units, width) of the whole output of an operator, for one chunk. */
 #ifndef LAMINA_STAGE_H

@@ -10,6 +10,7 @@ static inline bool pointwise_infer(struct lm_operator *op, int flops) {
     op->out = op->in[0];
     op->tape = lm_shape_units(&op->out);
     op->rows_per_row = 1;
+    op->pointwise = true;
     op->flops = flops * (double)op->tape;
     return true;
 }
