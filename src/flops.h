@@ -3,9 +3,10 @@
  *
  * What is counted: the multiplications and additions of operators with parameters (conv2d,
  * linear), two per weight and place where it is used; taps of a convolution that fall on
- * padding are none. Large convolutions are done with fewer (operators/winograd.h), but count
- * like others, so that a step with such may take less time than its floor. Pooling, activation
- * functions, errors, the loss and the optimizer are left out. Each map counts
+ * padding are none. Many convolutions are done with fewer (operators/winograd.h,
+ * winograd1d.h), but count like others, so that a step with such may take less time than its
+ * floor. Pooling, activation functions, errors, the loss and the optimizer are left out. Each
+ * map counts
  *   forward    once, all layers
  *   predict    strict: at each step at which a value below has moved. A layer at distance d
  *              from the output (network.h) moves at the end of step d - 1 (from 0) for the

@@ -48,8 +48,13 @@ static const struct test_case cases[] = {
     {"conv2d", {"1", "1x99"}, {IMAGE(1, 1, 100)}},
     {"conv2d", {"19", "1", "1", "0"}, {IMAGE(97, 9, 2)}}, /* copied inputs, some rows at once */
     {"conv2d", {"19", "2", "2", "1"}, {IMAGE(2, 3, 4)}},
-    {"conv2d", {"19", "1"}, {IMAGE(96, 1, 17)}}, /* at width 32 too many to copy */
-    {"conv2d", {"32", "3"}, {IMAGE(33, 4, 5)}},  /* from here on in tiles of 2 x 2 outputs */
+    {"conv2d", {"19", "1"}, {IMAGE(96, 1, 17)}},         /* at width 32 too many to copy */
+    {"conv2d", {"26", "3", "1", "1"}, {IMAGE(4, 3, 7)}}, /* changes four columns at a time */
+    {"conv2d", {"4", "3", "1", "2"}, {IMAGE(10, 1, 3)}},
+    {"conv2d", {"7", "3", "1", "3x4"}, {IMAGE(5, 2, 6)}},
+    {"conv2d", {"5", "3", "1", "5x0"}, {IMAGE(6, 1, 10)}},
+    {"conv2d", {"10", "3"}, {IMAGE(4, 13, 13)}},
+    {"conv2d", {"32", "3"}, {IMAGE(33, 4, 5)}}, /* from here on in tiles of 2 x 2 outputs */
     {"conv2d", {"37", "3", "1", "1x2"}, {IMAGE(32, 1, 2)}},
     {"conv2d", {"32", "3", "1", "3"}, {IMAGE(32, 1, 1)}},
     {"conv2d", {"32", "3"}, {IMAGE(130, 3, 3)}}, /* part of the inputs at a time */

@@ -3,11 +3,13 @@
  *
  * Forward, difference and pull_input are one computation, the correlation, with other weights:
  * the pull back of stride s is s x s correlations with every s-th tap of mirrored kernels.
- * Kernels of 3 x 3 between many channels have a quicker way (winograd.h). */
+ * Kernels of 3 x 3 between many channels have a quicker way (winograd.h), and so have changes
+ * and errors between few (winograd1d.h). */
 #include "../memory.h"
 #include "correlate.h"
 #include "vector.h"
 #include "winograd.h"
+#include "winograd1d.h"
 
 enum { CHANNELS, KERNEL, STRIDE, PADDING };
 
@@ -64,9 +66,14 @@ static struct lm_axis forward_axis(const struct lm_operator *op, int axis) {
                             .origin = axis ? 0 : (ptrdiff_t)op->row};
 }
 
-static void correlate(const struct lm_operator *op, const struct lm_correlation *k) {
+/* `exactly`: rounding as small as can be, as a value needs it that others like it are
+ * subtracted from. */
+static void correlate(const struct lm_operator *op, const struct lm_correlation *k,
+                      bool exactly) {
     if (op->whole)
         lm_winograd_correlate(k);
+    else if (!exactly && lm_winograd1d_fits(k))
+        lm_winograd1d_correlate(k);
     else
         lm_correlate(k);
 }
@@ -83,27 +90,30 @@ static struct lm_correlation forward_correlation(const struct lm_operator *op, s
         .weight_out = (ptrdiff_t)op->fan_in};
 }
 
-static void apply(const struct lm_operator *op, const real *weight, const real *bias,
-                  const real *x, size_t width, real *y) {
+static struct lm_correlation correlation_of(const struct lm_operator *op,
+                                            const real *parameters, const real *x, size_t width,
+                                            real *y) {
     struct lm_correlation k = forward_correlation(op, width);
-    k.weight = weight + op->channel * op->fan_in;
-    k.bias = bias ? bias + op->channel : NULL;
+    k.weight = parameters + op->channel * op->fan_in;
     k.in = x;
     k.out = y;
-    correlate(op, &k);
+    return k;
 }
 
 static void forward(const struct lm_operator *op, const real *parameters, const real *const x[],
                     size_t width, real *y, real *tape) {
     (void)tape;
-    apply(op, parameters, parameters + op->n_weights, x[0], width, y);
+    struct lm_correlation k = correlation_of(op, parameters, x[0], width, y);
+    k.bias = parameters + op->n_weights + op->channel;
+    correlate(op, &k, true);
 }
 
 static void difference(const struct lm_operator *op, const real *parameters,
                        const real *const x[], const real *y, const real *const dx[],
                        size_t width, real *dy, real *tape) {
     (void)x, (void)y, (void)tape;
-    apply(op, parameters, NULL, dx[0], width, dy);
+    struct lm_correlation k = correlation_of(op, parameters, dx[0], width, dy);
+    correlate(op, &k, false);
 }
 
 /* An axis as the pull back to the inputs first, first + stride, ... sees it. They meet the taps
@@ -141,7 +151,7 @@ static void pull_back(const struct lm_operator *op, const real *parameters, cons
             k.rows = backward_axis(&rows, i, &last_row);
             k.columns = backward_axis(&columns, j, &last_column);
             k.weight = parameters + last_row * rows.weight_step + last_column;
-            correlate(op, &k);
+            correlate(op, &k, false);
         }
 }
 

@@ -1,0 +1,301 @@
+#include "winograd1d.h"
+
+#include "vector.h"
+
+enum {
+    OUTS = 4,                    /* neighbouring outputs that are made together */
+    SIDE = OUTS + 2,             /* inputs that they meet in a row */
+    ROWS = 3,                    /* of the kernel */
+    MOST = LM_TAPS / (3 * ROWS), /* input channels */
+    FEWEST = 4,                  /* likewise */
+    LINE = 64,        /* bytes of a cache line, over whose ends vectors are not to reach */
+    GROUP = 4 * TILE, /* output channels whose taps are transformed at a time */
+    WIDEST = WIDE * LANES,
+};
+
+/* Transformed taps: (tiles, places, rows, input channels, channels of a tile). */
+struct taps {
+    real number[SIDE * ROWS * MOST * GROUP];
+};
+
+/* Transformed inputs of the last rows, row r at r % ROWS: (places, channels, some inputs). */
+struct ring {
+    _Alignas(LINE) real number[ROWS][SIDE * MOST * WIDEST];
+};
+
+/* What a tile of output channels meets at four neighbouring outputs and some inputs. */
+struct meeting {
+    ptrdiff_t ins, width, y_channel;
+    ptrdiff_t rows;             /* of the kernel, that meet inputs */
+    const real *x[ROWS];        /* transformed inputs there */
+    const real *u;              /* taps of the first of these rows */
+    ptrdiff_t x_place, u_place; /* from one place to the next */
+    const real *bias;           /* NULL: none */
+    const struct lm_relaxation *relaxation;
+    real *y;
+};
+
+/* --- transforms --------------------------------------------------------------------------- */
+
+/* The six places of B^T d. */
+INLINE void of_inputs(const vec d[SIDE], vec v[SIDE]) {
+    vec even = d[4] - 4 * d[2], odd = d[3] - 4 * d[1];
+    vec low = d[4] - d[2], high = 2 * (d[3] - d[1]);
+    v[0] = 4 * d[0] - 5 * d[2] + d[4];
+    v[1] = even + odd;
+    v[2] = even - odd;
+    v[3] = low + high;
+    v[4] = low - high;
+    v[5] = 4 * d[1] - 5 * d[3] + d[5];
+}
+
+/* The four places of A^T m. */
+INLINE void of_sums(const vec m[SIDE], vec y[OUTS]) {
+    vec near = m[1] + m[2], far = m[3] + m[4];
+    vec near_odd = m[1] - m[2], far_odd = m[3] - m[4];
+    y[0] = m[0] + near + far;
+    y[1] = near_odd + 2 * far_odd;
+    y[2] = near + 4 * far;
+    y[3] = near_odd + 8 * far_odd + m[5];
+}
+
+/* The six places of G g. */
+static void of_taps(const real g[3], real u[SIDE]) {
+    const real sixth = (real)1 / 6, part = (real)1 / 24;
+    u[0] = g[0] / 4;
+    u[1] = -sixth * ((g[0] + g[2]) + g[1]);
+    u[2] = -sixth * ((g[0] + g[2]) - g[1]);
+    u[3] = part * ((g[0] + 4 * g[2]) + 2 * g[1]);
+    u[4] = part * ((g[0] + 4 * g[2]) - 2 * g[1]);
+    u[5] = g[2];
+}
+
+/* Tile t of all output channels. */
+static struct lm_range tile_at(const struct lm_correlation *k, ptrdiff_t t) {
+    ptrdiff_t tiles = (k->out_channels + TILE - 1) / TILE;
+    return (struct lm_range){t * k->out_channels / tiles, (t + 1) * k->out_channels / tiles};
+}
+
+static void transform_taps(const struct lm_correlation *k, struct lm_range tile, real *to) {
+    ptrdiff_t outs = tile.to - tile.from, place = ROWS * k->in_channels * outs;
+    for (ptrdiff_t i = 0; i < ROWS; i++)
+        for (ptrdiff_t c = 0; c < k->in_channels; c++)
+            for (ptrdiff_t o = tile.from; o < tile.to; o++, to++) {
+                const real *g =
+                    k->weight + o * k->weight_out + c * k->weight_in + i * k->rows.weight_step;
+                real u[SIDE];
+                of_taps(
+                    (real[]){g[0], g[k->columns.weight_step], g[2 * k->columns.weight_step]},
+                    u);
+                for (int p = 0; p < SIDE; p++)
+                    to[p * place] = u[p];
+            }
+}
+
+/* Inputs that four neighbouring outputs meet in a row of all channels: of six columns those in
+ * `there` exist. */
+struct inputs {
+    ptrdiff_t channels, width, channel; /* from one channel to the next */
+    struct lm_range there;
+    const real *x; /* of the first of the six */
+};
+
+INLINE void transform_columns(int vectors, ptrdiff_t first, ptrdiff_t end,
+                              const struct inputs *from, real *to) {
+    const struct inputs inputs = *from; /* in registers, whatever is stored */
+    ptrdiff_t place = inputs.channels * vectors * LANES;
+    const real *x = inputs.x;
+    for (ptrdiff_t c = inputs.channels; c > 0; c--, x += inputs.channel)
+        for (int b = 0; b < vectors; b++, to += LANES) {
+            vec d[SIDE], v[SIDE];
+            for (int j = 0; j < SIDE; j++)
+                d[j] =
+                    first <= j && j < end ? load(x + j * inputs.width + b * LANES) : (vec){0};
+            of_inputs(d, v);
+            for (int p = 0; p < SIDE; p++)
+                store(to + p * place, v[p]);
+        }
+}
+
+/* With constants for the most common ends, so that the compiler leaves out what is zero. */
+INLINE void transform_inputs(int vectors, const struct inputs *from, real *to) {
+    struct lm_range there = from->there;
+    if (there.from == 0 && there.to == SIDE)
+        transform_columns(vectors, 0, SIDE, from, to);
+    else if (there.from == 0 && there.to == SIDE - 1)
+        transform_columns(vectors, 0, SIDE - 1, from, to);
+    else if (there.from == 2 && there.to == SIDE)
+        transform_columns(vectors, 2, SIDE, from, to);
+    else
+        transform_columns(vectors, there.from, there.to, from, to);
+}
+
+/* On their own GCC has registers enough for them. */
+static __attribute__((noinline)) void transform_wide(const struct inputs *from, real *to) {
+    transform_inputs(WIDE, from, to);
+}
+
+static __attribute__((noinline)) void transform_narrow(const struct inputs *from, real *to) {
+    transform_inputs(NARROW, from, to);
+}
+
+/* Row i of the inputs from b on that the outputs from column j on meet. */
+static void transform_row(int vectors, const struct lm_correlation *k, ptrdiff_t i, ptrdiff_t j,
+                          ptrdiff_t b, real *to) {
+    ptrdiff_t at = j - k->columns.padding;
+    struct inputs from = {.channels = k->in_channels,
+                          .width = k->width,
+                          .channel = k->rows.in * k->columns.in * k->width,
+                          .there = {most(0, -at), least(SIDE, k->columns.in - at)},
+                          .x = k->in + (i * k->columns.in + at) * k->width + b};
+    if (vectors == WIDE)
+        transform_wide(&from, to);
+    else
+        transform_narrow(&from, to);
+}
+
+/* --- sums --------------------------------------------------------------------------------- */
+
+/* The sums at a place. */
+INLINE void sum_place(int outs, int vectors, const struct meeting *m, int place,
+                      real sums[TILE][WIDEST]) {
+    vec sum[TILE][WIDE] = {{{0}}};
+    const real *u = m->u + place * m->u_place;
+    for (ptrdiff_t i = 0; i < m->rows; i++) {
+        const real *x = m->x[i] + place * m->x_place;
+#pragma GCC unroll 2
+        for (ptrdiff_t c = 0; c < m->ins; c++, u += outs, x += vectors * LANES) {
+            vec input[WIDE];
+            for (int b = 0; b < vectors; b++)
+                input[b] = keep(load(x + b * LANES));
+            for (int o = 0; o < outs; o++)
+                for (int b = 0; b < vectors; b++)
+                    sum[o][b] += u[o] * input[b];
+        }
+    }
+    for (int o = 0; o < outs; o++)
+        for (int b = 0; b < vectors; b++)
+            store(sums[o] + b * LANES, sum[o][b]);
+}
+
+/* `columns` outputs of a tile. */
+INLINE void sum_tile(int outs, int vectors, int columns, const struct meeting *from) {
+    const struct meeting copy = *from, *m = &copy; /* in registers, whatever is stored */
+    _Alignas(LINE) real sums[SIDE][TILE][WIDEST];
+    for (int p = 0; p < SIDE; p++)
+        sum_place(outs, vectors, m, p, sums[p]);
+    for (int o = 0; o < outs; o++)
+        for (int b = 0; b < vectors; b++) {
+            vec at[SIDE], y[OUTS];
+            for (int p = 0; p < SIDE; p++)
+                at[p] = load(sums[p][o] + b * LANES);
+            of_sums(at, y);
+            for (int j = 0; j < columns; j++) {
+                real *to = m->y + o * m->y_channel + j * m->width + b * LANES;
+                vec all = y[j] + (m->bias ? m->bias[o] : 0);
+                store(to, m->relaxation ? relaxed(m->relaxation, load(to), all) : all);
+            }
+        }
+}
+
+INLINE void sum_columns(int outs, int vectors, ptrdiff_t columns, const struct meeting *m) {
+    if (columns == OUTS)
+        sum_tile(outs, vectors, OUTS, m);
+    else
+        sum_tile(outs, vectors, OUTS - 1, m);
+}
+
+static __attribute__((noinline)) void sum_wide(ptrdiff_t outs, ptrdiff_t columns,
+                                               const struct meeting *m) {
+    WITH_CHANNELS(outs, sum_columns, WIDE, columns, m)
+}
+
+static __attribute__((noinline)) void sum_narrow(ptrdiff_t outs, ptrdiff_t columns,
+                                                 const struct meeting *m) {
+    WITH_CHANNELS(outs, sum_columns, NARROW, columns, m)
+}
+
+/* --- going through the outputs ------------------------------------------------------------ */
+
+/* Output channels of `tiles` from the first on, columns [j, j + columns), some inputs from b
+ * on.
+ */
+static void correlate_columns(int vectors, const struct lm_correlation *k,
+                              struct lm_range tiles, const struct taps *taps, ptrdiff_t j,
+                              ptrdiff_t columns, ptrdiff_t b) {
+    struct ring ring;
+    ptrdiff_t size = k->columns.out * k->width, done = most(0, -k->rows.padding);
+    for (ptrdiff_t i = 0; i < k->rows.count; i++) {
+        struct lm_range met = lm_taps_at(&k->rows, i);
+        ptrdiff_t start = i - k->rows.padding;
+        for (; done < start + met.to; done++)
+            transform_row(vectors, k, done, j, b, ring.number[done % ROWS]);
+        struct meeting m = {.ins = k->in_channels,
+                            .width = k->width,
+                            .y_channel = k->rows.out * size,
+                            .rows = met.to - met.from,
+                            .x_place = k->in_channels * vectors * LANES,
+                            .relaxation = k->relaxation};
+        for (ptrdiff_t r = met.from; r < met.to; r++)
+            m.x[r - met.from] = ring.number[(start + r) % ROWS];
+        const real *u = taps->number;
+        for (ptrdiff_t t = tiles.from; t < tiles.to; t++) {
+            struct lm_range tile = tile_at(k, t);
+            ptrdiff_t outs = tile.to - tile.from, row = k->in_channels * outs;
+            m.u = u + met.from * row;
+            m.u_place = ROWS * row;
+            m.bias = k->bias ? k->bias + tile.from : NULL;
+            m.y = k->out + tile.from * m.y_channel + (k->rows.first + i) * size +
+                  (k->columns.first + j) * k->width + b;
+            if (vectors == WIDE)
+                sum_wide(outs, columns, &m);
+            else
+                sum_narrow(outs, columns, &m);
+            u += SIDE * m.u_place;
+        }
+    }
+}
+
+/* Columns that are left over when they go four by four: three are done as four. */
+static ptrdiff_t left_over(ptrdiff_t columns) {
+    return columns % OUTS == OUTS - 1 ? 0 : columns % OUTS;
+}
+
+static void correlate_tiles(const struct lm_correlation *k, struct lm_range tiles,
+                            ptrdiff_t columns) {
+    struct taps taps;
+    real *to = taps.number;
+    for (ptrdiff_t t = tiles.from; t < tiles.to; t++) {
+        struct lm_range tile = tile_at(k, t);
+        transform_taps(k, tile, to);
+        to += SIDE * ROWS * k->in_channels * (tile.to - tile.from);
+    }
+    for (ptrdiff_t j = 0; j < columns; j += OUTS) {
+        ptrdiff_t wide = least(OUTS, columns - j), b = 0;
+        for (; b + WIDE * LANES <= k->width; b += WIDE * LANES)
+            correlate_columns(WIDE, k, tiles, &taps, j, wide, b);
+        for (; b < k->width; b += NARROW * LANES)
+            correlate_columns(NARROW, k, tiles, &taps, j, wide, b);
+    }
+}
+
+bool lm_winograd1d_fits(const struct lm_correlation *k) {
+    const struct lm_axis *rows = &k->rows, *columns = &k->columns;
+    return rows->taps == ROWS && columns->taps == 3 && rows->step == 1 && columns->step == 1 &&
+           rows->apart == 1 && columns->apart == 1 && k->in_channels >= FEWEST &&
+           k->in_channels <= MOST && columns->count >= OUTS - 1;
+}
+
+void lm_winograd1d_correlate(const struct lm_correlation *k) {
+    ptrdiff_t left = left_over(k->columns.count), columns = k->columns.count - left;
+    ptrdiff_t tiles = (k->out_channels + TILE - 1) / TILE;
+    for (ptrdiff_t t = 0; t < tiles; t += GROUP / TILE)
+        correlate_tiles(k, (struct lm_range){t, least(t + GROUP / TILE, tiles)}, columns);
+    if (left > 0) {
+        struct lm_correlation rest = *k;
+        rest.columns.first += columns;
+        rest.columns.count = left;
+        rest.columns.padding -= columns;
+        lm_correlate(&rest);
+    }
+}
