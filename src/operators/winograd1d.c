@@ -182,6 +182,9 @@ INLINE void sum_place(int outs, int vectors, const struct meeting *m, int place,
 INLINE void sum_tile(int outs, int vectors, int columns, const struct meeting *from) {
     const struct meeting copy = *from, *m = &copy; /* in registers, whatever is stored */
     _Alignas(LINE) real sums[SIDE][TILE][WIDEST];
+    for (int o = 0; o < outs; o++)
+        for (int j = 0; j < columns; j++)
+            __builtin_prefetch(m->y + o * m->y_channel + j * m->width, 1);
     for (int p = 0; p < SIDE; p++)
         sum_place(outs, vectors, m, p, sums[p]);
     for (int o = 0; o < outs; o++)
