@@ -249,6 +249,17 @@ void lm_map_infer(const struct lm_map_run *run, const real *const dx[],
         pull_input(&moved, n - 1, to, ex);
 }
 
+void lm_map_pull_error(const struct lm_map_run *run, const struct lm_stage_error *error,
+                       real *e, real *const ex[]) {
+    int n = run->map->n_stages;
+    const real *x;
+    struct lm_stage_run r = run_stage(run, last_stage(run->map), &x);
+    real *to = between(run, n - 1);
+    lm_stage_pull_error(&r, error, e, n > 1 ? &to : ex);
+    if (n > 1)
+        pull_input(run, n - 1, to, ex);
+}
+
 void lm_map_pull_parameters(const struct lm_map_run *run, const real *e, real *gradient) {
     const struct lm_map *map = run->map;
     const real *x;

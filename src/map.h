@@ -83,6 +83,10 @@ void lm_map_infer(const struct lm_map_run *run, const real *const dx[],
                   const struct lm_stage_error *error, real *changes, real *tape, real *e,
                   real *const ex[]);
 
+/* e, which `error` makes of no change, and ex as lm_map_pull_input gives it, in one go. */
+void lm_map_pull_error(const struct lm_map_run *run, const struct lm_stage_error *error,
+                       real *e, real *const ex[]);
+
 /* ex[k] = (df/dx_k)^T e from run->tape; ex[k] NULL: not wanted. */
 void lm_map_pull_input(const struct lm_map_run *run, const real *e, real *const ex[]);
 

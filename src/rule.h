@@ -87,6 +87,12 @@ void lm_rule_output_error(const struct lm_inference *inference, struct lm_layer 
 void lm_rule_output_forward_error(const struct lm_inference *inference, struct lm_layer *layer,
                                   int c);
 
+/* eps of a layer whose prediction is hat v, minus its deviation or, if it keeps the `value`,
+ * hat v - v; of the output layer lm_rule_output_forward_error. And the feedback to the parents
+ * with the tape at hat v. */
+void lm_rule_predicted_error(const struct lm_inference *inference, struct lm_layer *layer,
+                             int c, const struct lm_scratch *scratch, bool value);
+
 /* Feedback to the parents from eps and the tape at hat v. */
 void lm_rule_pull_forward(struct lm_layer *layer, int c, const struct lm_scratch *scratch);
 

@@ -335,20 +335,27 @@ static void clear_uncovered(const struct lm_stage_run *run, real *pulled) {
 }
 
 struct inference {
+    bool still; /* there is no change, and the tapes are those at x */
     struct change change;
     const struct lm_stage_error *error;
     real *e, *pulled;
 };
 
+/* `first`: the change of the first operator. */
 static void infer_part(const struct band *band, const struct inference *inference, size_t part,
                        const real *first) {
     const struct lm_stage_error *error = inference->error;
     int last = band->run->stage->n - 1;
     size_t at = start_of(band, last, part);
-    const real *change = change_part(band, &inference->change, part, first);
+    const real *change = NULL;
+    real *still_tape[LM_MAX_STAGE];
+    if (inference->still)
+        part_tapes(band, part, still_tape);
+    else
+        change = change_part(band, &inference->change, part, first);
     error->make(error->context, at, part_size(band, last), change, inference->e + at);
     if (inference->pulled)
-        pull_part(band, band->tape, inference->e + at,
+        pull_part(band, inference->still ? still_tape : band->tape, inference->e + at,
                   inference->pulled + start_of(band, 0, part));
 }
 
@@ -362,16 +369,16 @@ static void set_slice(struct band *band, size_t offset, size_t n) {
 
 static void infer_band(struct band *band, void *context) {
     const struct inference *inference = context;
-    const real *first = change_first(band, &inference->change);
-    size_t slice =
-        is_pointwise(band->run) ? most(SLICE / band->run->width, 1) * band->run->width : 0;
-    for (size_t part = 0; part < band->parts; part++, first += part_step(band)) {
-        size_t all = part_size(band, 0);
+    const real *first = inference->still ? NULL : change_first(band, &inference->change);
+    size_t width = band->run->width, step = part_step(band), size = part_size(band, 0);
+    size_t slice = is_pointwise(band->run) ? most(SLICE / width, 1) * width : 0;
+    for (size_t part = 0; part < band->parts; part++) {
+        const real *change = first ? first + part * step : NULL;
         if (!slice)
-            infer_part(band, inference, part, first);
-        for (size_t at = 0; slice && at < all; at += slice) {
-            set_slice(band, at, least(slice, all - at));
-            infer_part(band, inference, part, first + at);
+            infer_part(band, inference, part, change);
+        for (size_t at = 0; slice && at < size; at += slice) {
+            set_slice(band, at, least(slice, size - at));
+            infer_part(band, inference, part, change ? change + at : NULL);
         }
         band->offset = band->slice = 0;
     }
@@ -398,19 +405,31 @@ static bool wants(const struct lm_stage_run *run, real *const ex[]) {
     return false;
 }
 
-void lm_stage_infer(const struct lm_stage_run *run, const real *const dx[],
-                    const struct lm_stage_error *error, real *e, real *const ex[]) {
+static void infer(const struct lm_stage_run *run, struct inference *inference, real *all,
+                  real *const ex[]) {
     bool pulls = wants(run, ex);
-    struct inference inference = {{dx, NULL, NULL}, error, e, NULL};
     if (run->stage->n > 1 && pulls)
-        inference.pulled = whole_array(run); /* each part in place of its change */
-    for_bands(run, change_all(run, &inference.change), infer_band, &inference);
-    if (inference.pulled)
-        clear_uncovered(run, inference.pulled);
+        inference->pulled = whole_array(run); /* each part in place of its change */
+    for_bands(run, all, infer_band, inference);
+    if (inference->pulled)
+        clear_uncovered(run, inference->pulled);
     struct band band;
     init_band(&band, run);
     if (pulls)
-        pull_first(run, band.tape[0], run->stage->n > 1 ? inference.pulled : e, ex);
+        pull_first(run, inference->still ? run->tape[0] : band.tape[0],
+                   inference->pulled ? inference->pulled : inference->e, ex);
+}
+
+void lm_stage_infer(const struct lm_stage_run *run, const real *const dx[],
+                    const struct lm_stage_error *error, real *e, real *const ex[]) {
+    struct inference inference = {false, {dx, NULL, NULL}, error, e, NULL};
+    infer(run, &inference, change_all(run, &inference.change), ex);
+}
+
+void lm_stage_pull_error(const struct lm_stage_run *run, const struct lm_stage_error *error,
+                         real *e, real *const ex[]) {
+    struct inference inference = {.still = true, .error = error, .e = e};
+    infer(run, &inference, NULL, ex);
 }
 
 struct pulling {

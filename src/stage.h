@@ -52,7 +52,7 @@ void lm_stage_difference(const struct lm_stage_run *run, const real *const dx[],
                          real *const tape[]);
 
 /* How a rule makes the error of the units at [at, at + n) from how they change, or, without dx,
- * from what they are. */
+ * from what they are; or from neither, and `change` is NULL. */
 struct lm_stage_error {
     void (*make)(const void *context, size_t at, size_t n, const real *change, real *error);
     const void *context;
@@ -63,6 +63,11 @@ struct lm_stage_error {
  * as lm_stage_difference; writes none. */
 void lm_stage_infer(const struct lm_stage_run *run, const real *const dx[],
                     const struct lm_stage_error *error, real *e, real *const ex[]);
+
+/* In one go: the error that `error` makes of no change, and that pulled back to the inputs from
+ * run->tape. */
+void lm_stage_pull_error(const struct lm_stage_run *run, const struct lm_stage_error *error,
+                         real *e, real *const ex[]);
 
 /* ex[k] = J^T e from run->tape; ex[k] NULL: not wanted. */
 void lm_stage_pull_input(const struct lm_stage_run *run, const real *e, real *const ex[]);

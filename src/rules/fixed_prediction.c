@@ -7,14 +7,7 @@
 /* eps of a hidden layer is made from its own state: it needs nothing from below. */
 static void errors_deviation(const struct lm_inference *inference, struct lm_layer *layer,
                              int c, const struct lm_scratch *scratch) {
-    struct lm_layer_chunk *chunk = &layer->chunks[c];
-    size_t n = layer->plan->units * chunk->width;
-    if (layer->is_output)
-        lm_rule_output_forward_error(inference, layer, c);
-    else
-        for (size_t i = 0; i < n; i++)
-            chunk->own_error[i] = -chunk->value[i];
-    lm_rule_pull_forward(layer, c, scratch);
+    lm_rule_predicted_error(inference, layer, c, scratch, false);
 }
 
 static void values_deviation(const struct lm_inference *inference, struct lm_layer *layer,
@@ -37,14 +30,7 @@ static bool settled_deviation(const struct lm_inference *inference, const struct
 
 static void errors_value(const struct lm_inference *inference, struct lm_layer *layer, int c,
                          const struct lm_scratch *scratch) {
-    struct lm_layer_chunk *chunk = &layer->chunks[c];
-    size_t n = layer->plan->units * chunk->width;
-    if (layer->is_output)
-        lm_rule_output_forward_error(inference, layer, c);
-    else
-        for (size_t i = 0; i < n; i++)
-            chunk->own_error[i] = chunk->forward[i] - chunk->value[i];
-    lm_rule_pull_forward(layer, c, scratch);
+    lm_rule_predicted_error(inference, layer, c, scratch, true);
 }
 
 const struct lm_rule lm_fixed_prediction_deviation = {.name = "fixed-prediction",

@@ -24,19 +24,6 @@ static bool relaxes(const struct lm_plan *plan) {
     return plan->clamped;
 }
 
-/* There eps = -u, or hat v - v. */
-static void predicted_errors(const struct lm_inference *inference, struct lm_layer *layer,
-                             int c, const struct lm_scratch *scratch, const real *forward) {
-    struct lm_layer_chunk *chunk = &layer->chunks[c];
-    size_t n = layer->plan->units * chunk->width;
-    if (layer->is_output)
-        lm_rule_output_forward_error(inference, layer, c);
-    else
-        for (size_t i = 0; i < n; i++)
-            chunk->own_error[i] = (forward ? forward[i] : 0) - chunk->value[i];
-    lm_rule_pull_forward(layer, c, scratch);
-}
-
 /* eps of the output layer and its feedback: mu = hat v + (f(v) - f(hat v)). */
 static void output_deviation(const struct lm_inference *inference, struct lm_layer *layer,
                              int c, const struct lm_scratch *scratch) {
@@ -58,7 +45,7 @@ static void errors_deviation(const struct lm_inference *inference, struct lm_lay
     struct lm_map_run run = lm_layer_run(layer, c, scratch);
     const struct lm_stage_error error = {hidden_error, chunk->value};
     if (is_predicted(layer, c))
-        predicted_errors(inference, layer, c, scratch, NULL);
+        lm_rule_predicted_error(inference, layer, c, scratch, false);
     else if (layer->is_output)
         output_deviation(inference, layer, c, scratch);
     else
@@ -92,7 +79,7 @@ static void errors_value(const struct lm_inference *inference, struct lm_layer *
     current_values(layer, chunk, x);
     struct lm_map_run run = run_at(layer, c, x, scratch);
     if (is_predicted(layer, c)) {
-        predicted_errors(inference, layer, c, scratch, chunk->forward);
+        lm_rule_predicted_error(inference, layer, c, scratch, true);
     } else if (layer->is_output) {
         lm_map_forward(&run);
         memcpy(chunk->prediction, lm_map_output(run.map, run.activations, run.width),
