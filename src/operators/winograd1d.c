@@ -30,7 +30,6 @@ struct meeting {
     const real *x[ROWS];        /* transformed inputs there */
     const real *u;              /* taps of the first of these rows */
     ptrdiff_t x_place, u_place; /* from one place to the next */
-    const real *bias;           /* NULL: none */
     const struct lm_relaxation *relaxation;
     real *y;
 };
@@ -195,8 +194,7 @@ INLINE void sum_tile(int outs, int vectors, int columns, const struct meeting *f
             of_sums(at, y);
             for (int j = 0; j < columns; j++) {
                 real *to = m->y + o * m->y_channel + j * m->width + b * LANES;
-                vec all = y[j] + (m->bias ? m->bias[o] : 0);
-                store(to, m->relaxation ? relaxed(m->relaxation, load(to), all) : all);
+                store(to, m->relaxation ? relaxed(m->relaxation, load(to), y[j]) : y[j]);
             }
         }
 }
@@ -220,9 +218,7 @@ static __attribute__((noinline)) void sum_narrow(ptrdiff_t outs, ptrdiff_t colum
 
 /* --- going through the outputs ------------------------------------------------------------ */
 
-/* Output channels of `tiles` from the first on, columns [j, j + columns), some inputs from b
- * on.
- */
+/* The output channels of `tiles`, columns [j, j + columns), some inputs from b on. */
 static void correlate_columns(int vectors, const struct lm_correlation *k,
                               struct lm_range tiles, const struct taps *taps, ptrdiff_t j,
                               ptrdiff_t columns, ptrdiff_t b) {
@@ -247,7 +243,6 @@ static void correlate_columns(int vectors, const struct lm_correlation *k,
             ptrdiff_t outs = tile.to - tile.from, row = k->in_channels * outs;
             m.u = u + met.from * row;
             m.u_place = ROWS * row;
-            m.bias = k->bias ? k->bias + tile.from : NULL;
             m.y = k->out + tile.from * m.y_channel + (k->rows.first + i) * size +
                   (k->columns.first + j) * k->width + b;
             if (vectors == WIDE)
@@ -286,7 +281,7 @@ bool lm_winograd1d_fits(const struct lm_correlation *k) {
     const struct lm_axis *rows = &k->rows, *columns = &k->columns;
     return rows->taps == ROWS && columns->taps == 3 && rows->step == 1 && columns->step == 1 &&
            rows->apart == 1 && columns->apart == 1 && k->in_channels >= FEWEST &&
-           k->in_channels <= MOST && columns->count >= OUTS - 1;
+           k->in_channels <= MOST && columns->count >= OUTS - 1 && !k->bias;
 }
 
 void lm_winograd1d_correlate(const struct lm_correlation *k) {

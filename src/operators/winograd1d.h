@@ -17,7 +17,8 @@
 #include "correlate.h"
 
 /* Whether it can be done, and is worth while: axes of step 1 with 3 taps and outputs that are 1
- * apart, LM_TAPS taps or fewer, and channels and columns enough to pay for the transforms. */
+ * apart, LM_TAPS taps or fewer, no bias, and channels and columns enough to pay for the
+ * transforms. */
 bool lm_winograd1d_fits(const struct lm_correlation *correlation);
 
 /* lm_correlate where it fits. An output is the same sum in the same order whatever rows and
