@@ -11,7 +11,7 @@ enum { KERNEL = 1, STRIDE, PADDING }; /* options of conv2d */
 enum { MOST_ARGUMENTS = 4 };
 
 /* One array as oneDNN sees it: its argument number, how it lies here, and that it may lie
- * otherwise in a function. */
+ * otherwise for a function. */
 struct array {
     int argument;
     dnnl_memory_desc_t plain, any;
@@ -108,7 +108,7 @@ static void reorder(dnnl_memory_t from, dnnl_memory_t to) {
 
 /* --- functions ---------------------------------------------------------------------------- */
 
-/* Describe a function to oneDNN. `hint` is the forward function. */
+/* Describe a function to oneDNN. `hint` is that of LM_FORWARD. */
 static dnnl_primitive_desc_t describe_conv(const struct state *s, enum lm_function function,
                                            dnnl_primitive_desc_t hint) {
     const size_t(*option)[2] = s->c.op->option;
@@ -164,7 +164,7 @@ static void add_argument(struct function *function, dnnl_primitive_desc_t descri
     function->arguments[function->n++] = (dnnl_exec_arg_t){array->argument, memory};
 }
 
-static void make_passes(struct state *s) {
+static void make_functions(struct state *s) {
     const struct array *const arguments[LM_FUNCTIONS][MOST_ARGUMENTS] = {
         [LM_FORWARD] = {&s->x, &s->weights, &s->biases, &s->y},
         [LM_PULL_INPUT] = {&s->weights, &s->e, &s->ex},
@@ -221,7 +221,7 @@ static void *create(const struct lm_kernel_case *c) {
     lm_kernel_to_images(s->out, c->count, c->width, c->e, (real *)s->e.numbers);
     memcpy(s->weights.numbers, c->parameters, op->n_weights * sizeof(float));
     memcpy(s->biases.numbers, c->parameters + op->n_weights, op->n_biases * sizeof(float));
-    make_passes(s);
+    make_functions(s);
     return s;
 }
 

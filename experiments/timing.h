@@ -33,8 +33,7 @@ enum lm_part { LM_PART_UPDATE = LM_PASSES, LM_PART_ALL, LM_PARTS };
 
 /* Train k steps from the initial parameters, recording nothing; seconds[p] of each part, for
  * all steps together, of the rank that took longest over it: of a pass the mean of its threads,
- * without waiting for messages. Ends the job when values
- * diverge. */
+ * without waiting for messages. Ends the job when values diverge. */
 void lm_time_training(struct lm_session *session, const struct lm_method *method, long k,
                       double seconds[LM_PARTS]);
 

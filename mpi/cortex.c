@@ -175,7 +175,7 @@ int *lm_cortex_label(const struct lm_cortex *cortex, int c) {
 struct job {
     const struct lm_passes *passes;
     long begun, steps;
-    const double *cost;                 /* (steps) */
+    const double *cost;                 /* (steps) without links */
     const struct lm_learning *learning; /* NULL: no chunk learns on its own */
     double *seconds;                    /* (threads, LM_PASSES) */
 };
@@ -240,7 +240,7 @@ static void run_threads(struct lm_cortex *cortex, const struct job *job) {
     }
 }
 
-/* Operations in each step of a chunk: those of inference get the same, cost (steps). */
+/* Operations in each step of a chunk, all steps of inference alike: cost (steps). */
 static void estimate_costs(const struct lm_cortex *cortex, const struct lm_passes *passes,
                            long steps, double cost[]) {
     const struct lm_inference *inference = passes->inference;
@@ -329,7 +329,8 @@ void lm_cortex_run(struct lm_cortex *cortex, const struct lm_passes *passes) {
     double *seconds = lm_allocate((size_t)(threads * LM_PASSES), sizeof *seconds);
     const struct job job = {passes, begun, steps, cost, learns ? cortex->learning : NULL,
                             seconds};
-    estimate_costs(cortex, passes, steps, cost);
+    if (!cortex->nodes.has_links)
+        estimate_costs(cortex, passes, steps, cost);
     if (steps > 0)
         run_threads(cortex, &job);
     double start = omp_get_wtime();

@@ -19,7 +19,7 @@ struct lm_passes {
     void (*load)(void *context, int c); /* chunk c, before it goes forward. Thread-safe */
     void *context;
     bool forward;
-    const struct lm_rule *rule;           /* of what follows */
+    const struct lm_rule *rule;           /* of what follows; NULL: nothing does */
     const struct lm_inference *inference; /* likewise */
     long steps;   /* of inference; a rule that sweeps makes one sweep of any number */
     bool goes_on; /* from where the last inference stopped, else from hat v */

@@ -26,7 +26,8 @@ struct lm_pipeline {
     double *seconds; /* (LM_PASSES) of this thread: what the passes take is added */
 };
 
-/* Steps of a chunk in all; of inference among them; and the pass of step s. */
+/* Steps of a chunk in all; of inference among them; and the pass of step s, loading being part
+ * of LM_PASS_FORWARD. */
 long lm_pipeline_steps(const struct lm_passes *passes, bool learns);
 long lm_pipeline_inference(const struct lm_passes *passes);
 enum lm_pass lm_pipeline_pass(const struct lm_passes *passes, long s);

@@ -91,26 +91,40 @@ START_TEST(threads_change_no_bit) {
 }
 END_TEST
 
+/* A lesson about the chunks in `part` of a batch of `chunks`, with room for its sums. */
+static struct lm_lesson make_lesson(const struct example *example, int chunks,
+                                    struct lm_span part) {
+    struct lm_lesson lesson = {.layer = example->layer};
+    lesson.n = lm_span_nodes(chunks, part, lesson.nodes);
+    for (int i = 0; i < lesson.n; i++)
+        lesson.sums[i] = lm_allocate(example->n, sizeof(real));
+    return lesson;
+}
+
+/* Each sum is that of its node, chunk c of the layer being chunk first + c; then they go. */
+static void expect_sums(const struct example *example, const struct lm_lesson *lesson,
+                        int first) {
+    real *expected = lm_allocate(example->n, sizeof(real));
+    for (int i = 0; i < lesson->n; i++) {
+        plain_sum(example, lesson->nodes[i].first - first, lesson->nodes[i].end - first,
+                  expected);
+        ck_assert(memcmp(lesson->sums[i], expected, example->n * sizeof(real)) == 0);
+        lm_free(lesson->sums[i]);
+    }
+    lm_free(expected);
+}
+
 /* A replica holds chunks 3 .. 10 of a batch of 20 as its chunks 0 .. 7, in several nodes. */
 START_TEST(each_node_has_its_sum) {
     struct example *example = example_create();
-    struct lm_lesson lesson = {.layer = example->layer};
-    lesson.n = lm_span_nodes(20, (struct lm_span){3, 11}, lesson.nodes);
+    struct lm_lesson lesson = make_lesson(example, 20, (struct lm_span){3, 11});
     ck_assert(lesson.n > 2);
-    real *expected = lm_allocate(example->n, sizeof(real));
-    for (int i = 0; i < lesson.n; i++)
-        lesson.sums[i] = lm_allocate(example->n, sizeof(real));
     struct lm_learning *learning = lm_learning_create(1, CHUNKS, 2);
     lm_learning_run(learning, rule(), &inference, 3, 1, &lesson, example->scratch);
-    for (int i = 0; i < lesson.n; i++) {
-        plain_sum(example, lesson.nodes[i].first - 3, lesson.nodes[i].end - 3, expected);
-        ck_assert(memcmp(lesson.sums[i], expected, example->n * sizeof(real)) == 0);
-        lm_free(lesson.sums[i]);
-    }
+    expect_sums(example, &lesson, 3);
     lesson.n = 0; /* no chunk, nothing to do */
     lm_learning_run(learning, rule(), &inference, 0, 1, &lesson, example->scratch);
     lm_learning_destroy(learning);
-    lm_free(expected);
     example_destroy(example);
 }
 END_TEST
@@ -118,25 +132,15 @@ END_TEST
 /* Several lessons at once, of which one has nothing to do, are what each is alone. */
 START_TEST(layers_learn_together) {
     struct example *example = example_create();
-    struct lm_lesson lessons[3] = {
-        {.layer = example->layer}, {.layer = example->layer}, {.layer = example->layer}};
-    real *expected = lm_allocate(example->n, sizeof(real));
     const struct lm_span spans[] = {{0, CHUNKS}, {0, 0}, {3, 9}};
-    for (int l = 0; l < 3; l++) {
-        lessons[l].n = lm_span_nodes(CHUNKS, spans[l], lessons[l].nodes);
-        for (int i = 0; i < lessons[l].n; i++)
-            lessons[l].sums[i] = lm_allocate(example->n, sizeof(real));
-    }
+    struct lm_lesson lessons[3];
+    for (int l = 0; l < 3; l++)
+        lessons[l] = make_lesson(example, CHUNKS, spans[l]);
     struct lm_learning *learning = lm_learning_create(3, CHUNKS, 2);
     lm_learning_run(learning, rule(), &inference, 0, 3, lessons, example->scratch);
     for (int l = 0; l < 3; l++)
-        for (int i = 0; i < lessons[l].n; i++) {
-            plain_sum(example, lessons[l].nodes[i].first, lessons[l].nodes[i].end, expected);
-            ck_assert(memcmp(lessons[l].sums[i], expected, example->n * sizeof(real)) == 0);
-            lm_free(lessons[l].sums[i]);
-        }
+        expect_sums(example, &lessons[l], 0);
     lm_learning_destroy(learning);
-    lm_free(expected);
     example_destroy(example);
 }
 END_TEST
@@ -144,30 +148,20 @@ END_TEST
 /* Chunk by chunk, in any order: the bits of all at once. A replica holds chunks 3 .. 10. */
 START_TEST(chunks_learn_one_by_one) {
     struct example *example = example_create();
-    real *expected = lm_allocate(example->n, sizeof(real));
-    struct lm_lesson lessons[3] = {
-        {.layer = example->layer}, {.layer = example->layer}, {.layer = example->layer}};
-    for (int l = 0; l < 3; l += 2) {
-        lessons[l].n = lm_span_nodes(20, (struct lm_span){3, 11}, lessons[l].nodes);
-        for (int i = 0; i < lessons[l].n; i++)
-            lessons[l].sums[i] = lm_allocate(example->n, sizeof(real));
-    }
+    const struct lm_span spans[] = {{3, 11}, {0, 0}, {3, 11}};
+    struct lm_lesson lessons[3];
+    for (int l = 0; l < 3; l++)
+        lessons[l] = make_lesson(example, 20, spans[l]);
     struct lm_learning *learning = lm_learning_create(3, CHUNKS, 2);
     ck_assert(lm_learning_open(learning, 3, 3, lessons));
     for (int c = 7; c >= 0; c--)
         for (int l = 0; l < 3; l++)
             lm_learning_chunk(learning, rule(), &inference, l, c, example->scratch);
-    for (int l = 0; l < 3; l++)
+    for (int l = 0; l < 3; l++) {
         lm_learning_close(learning, l, &lessons[l]);
-    for (int l = 0; l < 3; l++)
-        for (int i = 0; i < lessons[l].n; i++) {
-            plain_sum(example, lessons[l].nodes[i].first - 3, lessons[l].nodes[i].end - 3,
-                      expected);
-            ck_assert(memcmp(lessons[l].sums[i], expected, example->n * sizeof(real)) == 0);
-            lm_free(lessons[l].sums[i]);
-        }
+        expect_sums(example, &lessons[l], 3);
+    }
     lm_learning_destroy(learning);
-    lm_free(expected);
     example_destroy(example);
 }
 END_TEST
