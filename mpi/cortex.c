@@ -308,14 +308,14 @@ static void end_learning(struct lm_cortex *cortex, const struct lm_passes *passe
         lm_replicas_sum_end(replicas, i);
 }
 
-/* Add what the threads have taken, and the end of learning. */
+/* Add what the threads have taken in passes, and all of them in the end of learning. */
 static void add_seconds(const struct lm_cortex *cortex, const struct job *job,
                         double learning) {
     int threads = cortex->plan.threads;
     double *seconds = job->passes->seconds;
     for (int i = 0; seconds && i < threads * LM_PASSES; i++)
         seconds[i % LM_PASSES] += job->seconds[i] / threads;
-    if (seconds)
+    if (seconds && job->passes->learn)
         seconds[LM_PASS_LEARN] += learning;
 }
 

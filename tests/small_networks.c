@@ -46,11 +46,24 @@ static struct lm_network *skip_network(void) {
     return make_network((struct lm_shape){3, {1, 5, 5}}, 6, layers);
 }
 
+/* Layers whose chunks cannot all have a gradient of their own where there are 12 or more
+ * (src/learning.c). */
+static struct lm_network *wide_network(void) {
+    const struct lm_layer_spec layers[] = {
+        {"a", 0, {0}, 2, {OP("linear", "1300"), OP("relu", 0)}},
+        {"b", 0, {0}, 2, {OP("linear", "1300"), OP("relu", 0)}},
+        {"out", 0, {0}, 1, {OP("linear", "10")}},
+    };
+    return make_network((struct lm_shape){1, {20, 1, 1}}, 3, layers);
+}
+
 struct lm_network *small_network(const char *name) {
     if (strcmp(name, "conv") == 0)
         return conv_network();
     if (strcmp(name, "mlp") == 0)
         return mlp_network();
+    if (strcmp(name, "wide") == 0)
+        return wide_network();
     LM_ASSERT(strcmp(name, "skip") == 0);
     return skip_network();
 }

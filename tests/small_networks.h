@@ -1,12 +1,12 @@
 /* Small networks for tests: a convolutional net like that of Rosenbaum (2022) in small, an
- * MLP of five layers, and a net with skip connections; and a cortex over any of them with
- * made-up inputs. */
+ * MLP of five layers, a net with skip connections, and one with a large layer; and a cortex
+ * over any of them with made-up inputs. */
 #ifndef LAMINA_SMALL_NETWORKS_H
 #define LAMINA_SMALL_NETWORKS_H
 
 #include "cortex.h"
 
-/* "conv", "mlp", "skip": the network of a name; ends the test program when it cannot be
+/* "conv", "mlp", "skip", "wide": the network of a name; ends the test program when it cannot be
  * made. Free with lm_network_destroy. */
 struct lm_network *small_network(const char *name);
 

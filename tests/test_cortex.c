@@ -90,6 +90,69 @@ START_TEST(replicas_change_no_bit) {
 }
 END_TEST
 
+/* Where gradients of all chunks do not fit at once, layers learn behind the other passes: with
+ * 24 chunks, also in two replicas; but for rounding the same as with three. */
+START_TEST(large_layers_learn_behind_the_rest) {
+    enum { MANY = 24 * 16 };
+    struct lm_inference inference = small_inference("mse", 0.1, MANY);
+    struct small_cortex *few = small_cortex_create("wide", 0, MANY, 8 * 16, 2);
+    struct small_cortex *whole = small_cortex_create("wide", 0, MANY, 16, 2);
+    small_run(few, "backprop", "deviation", &inference, 1, false);
+    small_run(whole, "backprop", "deviation", &inference, 1, false);
+    for (int i = 0; i < lm_cortex_layers(whole->cortex); i++) {
+        const struct lm_layer *layer = lm_cortex_layer(whole->cortex, i);
+        struct lm_divergence d = lm_divergence_measure(
+            &layer->plan->map, layer->gradient, lm_cortex_layer(few->cortex, i)->gradient);
+        ck_assert_msg(d.relative_error <= 1e-5, "layer %d: %g", i, d.relative_error);
+    }
+    int replicas = lm_comm_size() % 2 == 0 ? 2 : 1;
+    if (usable_ranks("wide") * replicas >= lm_comm_size()) {
+        struct small_cortex *mine = small_cortex_replicate("wide", replicas, MANY, 16, 2);
+        small_run(mine, "backprop", "deviation", &inference, 1, false);
+        expect_same_gradients(mine, whole, "wide");
+        small_cortex_destroy(mine);
+    }
+    small_cortex_destroy(few);
+    small_cortex_destroy(whole);
+}
+END_TEST
+
+/* Calls for each chunk. */
+static void count_load(void *context, int c) {
+    int *loads = context;
+#pragma omp atomic
+    loads[c]++;
+}
+
+/* Each chunk is loaded once before it goes forward, and never without; passes that are done
+ * take time, others none. */
+START_TEST(passes_load_and_tell_their_time) {
+    struct small_cortex *small = small_cortex_create("conv", 0, BATCH, CHUNK, 2);
+    struct lm_inference inference = small_inference("mse", 0.1, BATCH);
+    int loads[3] = {0};
+    double seconds[LM_PASSES] = {0};
+    struct lm_passes passes = {
+        .load = count_load, .context = loads, .forward = true, .seconds = seconds};
+    lm_cortex_run(small->cortex, &passes);
+    for (int c = 0; c < 3; c++)
+        ck_assert_int_eq(loads[c], 1);
+    ck_assert(seconds[LM_PASS_FORWARD] > 0);
+    ck_assert(seconds[LM_PASS_INFER] == 0 && seconds[LM_PASS_LEARN] == 0);
+    double forward = seconds[LM_PASS_FORWARD];
+    passes.forward = false;
+    passes.rule = lm_rule_find("strict", "deviation");
+    passes.inference = &inference;
+    passes.steps = 2;
+    passes.learn = true;
+    lm_cortex_run(small->cortex, &passes);
+    for (int c = 0; c < 3; c++)
+        ck_assert_int_eq(loads[c], 1);
+    ck_assert(seconds[LM_PASS_FORWARD] == forward);
+    ck_assert(seconds[LM_PASS_INFER] > 0 && seconds[LM_PASS_LEARN] > 0);
+    small_cortex_destroy(small);
+}
+END_TEST
+
 /* NaN wherever an inference may leave something. */
 static void spoil_state(const struct small_cortex *small) {
     for (int i = 0; i < lm_cortex_layers(small->cortex); i++) {
@@ -484,6 +547,8 @@ static Suite *suite(void) {
         rules++;
     tcase_add_loop_test(t, placement_and_threads_change_no_bit, 0, 6 * rules);
     tcase_add_loop_test(t, replicas_change_no_bit, 0, 3 * rules);
+    tcase_add_test(t, large_layers_learn_behind_the_rest);
+    tcase_add_test(t, passes_load_and_tell_their_time);
     tcase_add_loop_test(t, inference_starts_anew, 0, 3 * rules);
     tcase_add_test(t, fixed_prediction_follows_the_closed_form);
     tcase_add_test(t, published_closed_form_values);
