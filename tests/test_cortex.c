@@ -91,12 +91,13 @@ START_TEST(replicas_change_no_bit) {
 END_TEST
 
 /* Where gradients of all chunks do not fit at once, layers learn behind the other passes: with
- * 24 chunks, also in two replicas; but for rounding the same as with three. */
+ * 12 chunks in each replica; but for rounding the same as with chunks eight times as wide. */
 START_TEST(large_layers_learn_behind_the_rest) {
-    enum { MANY = 24 * 16 };
-    struct lm_inference inference = small_inference("mse", 0.1, MANY);
-    struct small_cortex *few = small_cortex_create("wide", 0, MANY, 8 * 16, 2);
-    struct small_cortex *whole = small_cortex_create("wide", 0, MANY, 16, 2);
+    int replicas = lm_comm_size() % 2 == 0 ? 2 : 1;
+    size_t many = (size_t)replicas * 12 * 16;
+    struct lm_inference inference = small_inference("mse", 0.1, many);
+    struct small_cortex *few = small_cortex_create("wide", 0, many, 8 * 16, 2);
+    struct small_cortex *whole = small_cortex_create("wide", 0, many, 16, 2);
     small_run(few, "backprop", "deviation", &inference, 1, false);
     small_run(whole, "backprop", "deviation", &inference, 1, false);
     for (int i = 0; i < lm_cortex_layers(whole->cortex); i++) {
@@ -105,9 +106,8 @@ START_TEST(large_layers_learn_behind_the_rest) {
             &layer->plan->map, layer->gradient, lm_cortex_layer(few->cortex, i)->gradient);
         ck_assert_msg(d.relative_error <= 1e-5, "layer %d: %g", i, d.relative_error);
     }
-    int replicas = lm_comm_size() % 2 == 0 ? 2 : 1;
     if (usable_ranks("wide") * replicas >= lm_comm_size()) {
-        struct small_cortex *mine = small_cortex_replicate("wide", replicas, MANY, 16, 2);
+        struct small_cortex *mine = small_cortex_replicate("wide", replicas, many, 16, 2);
         small_run(mine, "backprop", "deviation", &inference, 1, false);
         expect_same_gradients(mine, whole, "wide");
         small_cortex_destroy(mine);
