@@ -1,5 +1,5 @@
 /* lamina describe: layers, shapes, parameters, cost and placement, without running. */
-#include "estimate.h"
+#include "balance.h"
 #include "learning.h"
 #include "memory.h"
 #include "session.h"
@@ -59,26 +59,16 @@ static int faster_first(const void *a, const void *b) {
     return (x < y) - (x > y);
 }
 
-static struct lm_workload workload_of(const struct lm_settings *settings,
-                                      const struct lm_network *network, const double cost[]) {
-    return (struct lm_workload){
-        .network = network,
-        .rule = lm_rule_find(settings->inference.rule, settings->inference.state),
-        .n = settings->inference.steps,
-        .batch = (size_t)settings->training.batch,
-        .chunk = (size_t)settings->training.chunk,
-        .cost = cost};
-}
-
 /* All ways to use `ranks` ranks, the fastest first; returns how many. At least one. */
 static int make_proposals(const struct lm_workload *workload, int ranks,
                           struct proposal proposals[]) {
     int n = 0;
     for (int k = 1; k <= ranks; k++) {
         struct lm_status status;
-        struct lm_placement_plan plan = {ranks, k, NULL, workload->cost};
+        struct lm_placement_plan plan = {ranks, k, NULL};
         if (ranks % k == 0 &&
             lm_placement_init(&proposals[n].placement, workload->network, &plan, &status)) {
+            lm_balance(workload, &proposals[n].placement);
             proposals[n].estimate = lm_estimate_step(workload, &proposals[n].placement);
             n++;
         }
@@ -132,8 +122,7 @@ static bool print_run(const struct lm_settings_file *file, const struct lm_netwo
     const struct lm_settings *settings = lm_settings_get(file);
     struct proposal *proposals = lm_allocate((size_t)ranks, sizeof *proposals);
     double *cost = lm_allocate((size_t)network->n_layers, sizeof *cost);
-    lm_session_costs(settings, network, cost);
-    struct lm_workload workload = workload_of(settings, network, cost);
+    struct lm_workload workload = lm_session_workload(settings, network, cost);
     int n = make_proposals(&workload, ranks, proposals);
     struct lm_placement own = {0};
     bool propose = ranks > network->n_layers && settings->placement.replicas == 1 &&

@@ -1,5 +1,6 @@
 #include "session.h"
 
+#include "balance.h"
 #include "blas.h"
 #include "checkpoint.h"
 #include "comm.h"
@@ -27,8 +28,8 @@ static void take_costs(const struct lm_settings *settings, const struct lm_netwo
             settings->placement.costs[i] / given * operations;
 }
 
-void lm_session_costs(const struct lm_settings *settings, const struct lm_network *network,
-                      double cost[]) {
+struct lm_workload lm_session_workload(const struct lm_settings *settings,
+                                       const struct lm_network *network, double cost[]) {
     const struct lm_rule *rule =
         lm_rule_find(settings->inference.rule, settings->inference.state);
     struct lm_flops *flops = lm_allocate((size_t)network->n_layers, sizeof *flops);
@@ -39,6 +40,12 @@ void lm_session_costs(const struct lm_settings *settings, const struct lm_networ
                   4 * (double)network->layers[l].units * (double)settings->inference.steps;
     lm_free(flops);
     take_costs(settings, network, cost);
+    return (struct lm_workload){.network = network,
+                                .rule = rule,
+                                .n = settings->inference.steps,
+                                .batch = (size_t)settings->training.batch,
+                                .chunk = (size_t)settings->training.chunk,
+                                .cost = cost};
 }
 
 bool lm_session_placement(struct lm_placement *placement, const struct lm_settings_file *file,
@@ -50,12 +57,13 @@ bool lm_session_placement(struct lm_placement *placement, const struct lm_settin
         by_hand[lm_network_find(network, settings->network.layers[i].name)] =
             (int)settings->placement.ranks[i];
     double *cost = lm_allocate((size_t)network->n_layers, sizeof *cost);
-    lm_session_costs(settings, network, cost);
+    struct lm_workload workload = lm_session_workload(settings, network, cost);
     struct lm_placement_plan plan = {.n_ranks = n_ranks,
                                      .n_replicas = (int)settings->placement.replicas,
-                                     .by_hand = settings->placement.n ? by_hand : NULL,
-                                     .cost = cost};
+                                     .by_hand = settings->placement.n ? by_hand : NULL};
     bool good = lm_placement_init(placement, network, &plan, status);
+    if (good && !plan.by_hand)
+        lm_balance(&workload, placement);
     lm_free(by_hand);
     lm_free(cost);
     return good;
@@ -226,7 +234,7 @@ static bool make_samplers(struct lm_session *session, struct lm_status *status) 
 static double cost_of_rank(const struct lm_session *session) {
     int n = session->network->n_layers;
     double *cost = lm_allocate((size_t)n, sizeof *cost), sum = 0;
-    lm_session_costs(session->settings, session->network, cost);
+    lm_session_workload(session->settings, session->network, cost);
     for (int l = 0; l < n; l++)
         sum += lm_placement_holds(&session->placement, lm_comm_rank(), l) ? cost[l] : 0;
     lm_free(cost);

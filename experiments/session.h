@@ -6,6 +6,7 @@
 #include "command.h"
 #include "cortex.h"
 #include "dataset.h"
+#include "estimate.h"
 #include "lock.h"
 #include "sampler.h"
 #include "settings.h"
@@ -34,10 +35,10 @@ struct lm_session {
     struct lm_cortex *cortex;
 };
 
-/* What a training step of the settings costs in each layer of the network, cost (layers):
+/* A training step of the settings. `cost` (layers) is filled in and becomes the workload's:
  * operations per input, or the shares of their sum that placement.costs says. */
-void lm_session_costs(const struct lm_settings *settings, const struct lm_network *network,
-                      double cost[]);
+struct lm_workload lm_session_workload(const struct lm_settings *settings,
+                                       const struct lm_network *network, double cost[]);
 
 /* The placement of the settings on n_ranks ranks. */
 bool lm_session_placement(struct lm_placement *placement, const struct lm_settings_file *file,

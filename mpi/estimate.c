@@ -47,25 +47,35 @@ static double within_bytes(const struct lm_workload *workload,
     return 4 * parameters * (k - 1) / k * (double)sizeof(real);
 }
 
+/* Operations of a rank for one input. */
+static double cost_of(const struct lm_workload *workload, const struct lm_placement *placement,
+                      int rank) {
+    double cost = 0;
+    for (int l = 0; l < placement->n_layers; l++)
+        cost += placement->rank[l] == rank ? workload->cost[l] : 0;
+    return cost;
+}
+
+struct lm_estimate lm_estimate_rank(const struct lm_workload *workload,
+                                    const struct lm_placement *placement, int rank) {
+    double share = largest_share(workload, placement->n_replicas);
+    struct lm_estimate estimate = {.between = between_bytes(workload, placement, rank) * share,
+                                   .within = within_bytes(workload, placement, rank)};
+    estimate.time = cost_of(workload, placement, rank) * share +
+                    LM_FLOPS_PER_BYTE * (estimate.between + estimate.within);
+    return estimate;
+}
+
 struct lm_estimate lm_estimate_step(const struct lm_workload *workload,
                                     const struct lm_placement *placement) {
-    struct lm_estimate estimate = {0};
-    double share = largest_share(workload, placement->n_replicas), all = 0, slowest = 0;
+    struct lm_estimate slowest = {0};
+    double all = 0;
     for (int rank = 0; rank < placement->n_ranks; rank++) {
-        double cost = 0;
-        for (int l = 0; l < placement->n_layers; l++)
-            if (placement->rank[l] == rank)
-                cost += workload->cost[l];
-        double between = between_bytes(workload, placement, rank) * share;
-        double within = within_bytes(workload, placement, rank);
-        double time = cost * share + LM_FLOPS_PER_BYTE * (between + within);
-        all += cost * (double)lm_width(workload->batch);
-        if (time >= slowest) {
-            slowest = time;
-            estimate.between = between;
-            estimate.within = within;
-        }
+        struct lm_estimate estimate = lm_estimate_rank(workload, placement, rank);
+        all += cost_of(workload, placement, rank) * (double)lm_width(workload->batch);
+        if (estimate.time >= slowest.time)
+            slowest = estimate;
     }
-    estimate.speed_up = slowest > 0 ? all / slowest : 1;
-    return estimate;
+    slowest.speed_up = slowest.time > 0 ? all / slowest.time : 1;
+    return slowest;
 }

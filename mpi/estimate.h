@@ -20,13 +20,17 @@ struct lm_workload {
     const double *cost;
 };
 
+/* Of a rank, and of the step, which lasts as long as its busiest rank needs. */
 struct lm_estimate {
-    double speed_up; /* against one rank */
-    double between;  /* bytes that the busiest rank exchanges with other layers, per step */
+    double time;     /* in operations */
+    double speed_up; /* of the step against one rank */
+    double between;  /* bytes that the rank exchanges with other layers, per step */
     double within;   /* and with replicas of its own */
 };
 
-/* One thread per rank. */
+/* Rank `rank` of a replica, with one thread; its speed_up is not set. */
+struct lm_estimate lm_estimate_rank(const struct lm_workload *workload,
+                                    const struct lm_placement *placement, int rank);
 struct lm_estimate lm_estimate_step(const struct lm_workload *workload,
                                     const struct lm_placement *placement);
 

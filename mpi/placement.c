@@ -2,7 +2,6 @@
 
 #include "memory.h"
 
-#include <math.h>
 #include <stdio.h>
 
 static bool place_by_hand(struct lm_placement *placement, const struct lm_network *network,
@@ -28,38 +27,6 @@ static bool place_by_hand(struct lm_placement *placement, const struct lm_networ
         return lm_fail(status, LM_USAGE, "placement leaves rank %d of %d without a layer",
                        idle_rank, placement->n_ranks);
     return true;
-}
-
-/* best[r][l]: smallest possible largest cost of a block when layers 0..l lie on ranks
- * 0..r; first[r][l]: where the last of these blocks begins. */
-static void place_by_cost(struct lm_placement *placement, const struct lm_network *network,
-                          const double *costs) {
-    int n = network->n_layers, ranks = placement->n_ranks;
-    double *best = lm_allocate((size_t)(ranks * n), sizeof *best);
-    int *first = lm_allocate((size_t)(ranks * n), sizeof *first);
-    for (int r = 0; r < ranks; r++)
-        for (int l = 0; l < n; l++) {
-            double block = 0;
-            best[r * n + l] = INFINITY;
-            for (int f = l; f >= 0; f--) {
-                block += costs ? costs[f] : network->layers[f].flops;
-                double below = r == 0 ? (f == 0 ? 0 : INFINITY)
-                                      : (f == 0 ? INFINITY : best[(r - 1) * n + f - 1]);
-                double cost = fmax(block, below);
-                if (cost < best[r * n + l]) {
-                    best[r * n + l] = cost;
-                    first[r * n + l] = f;
-                }
-            }
-        }
-    for (int r = ranks - 1, last = n - 1; r >= 0; r--) {
-        int f = first[r * n + last];
-        for (int l = f; l <= last; l++)
-            placement->rank[l] = r;
-        last = f - 1;
-    }
-    lm_free(best);
-    lm_free(first);
 }
 
 static bool check_ranks(const struct lm_network *network, int n_ranks, int n_replicas,
@@ -92,8 +59,8 @@ bool lm_placement_init(struct lm_placement *placement, const struct lm_network *
         lm_placement_clear(placement);
         return false;
     }
-    if (!plan->by_hand)
-        place_by_cost(placement, network, plan->cost);
+    for (int l = 0; l < network->n_layers && !plan->by_hand; l++)
+        placement->rank[l] = (int)((long)l * placement->n_ranks / network->n_layers);
     return true;
 }
 

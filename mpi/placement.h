@@ -17,14 +17,13 @@ struct lm_placement {
 struct lm_placement_plan {
     int n_ranks;        /* of the job */
     int n_replicas;     /* 0: one */
-    const int *by_hand; /* (layers) rank of each within a replica, or NULL: by cost */
-    const double *cost; /* (layers) of an inference step, or NULL: their flops */
+    const int *by_hand; /* (layers) rank of each within a replica, or NULL: any */
 };
 
-/* Place a network. As many ranks per replica as layers gives one layer each; fewer gives
- * contiguous blocks whose largest cost is as small as possible. LM_USAGE when the ranks are no
- * multiple of the replicas, when there are more ranks than layers, or when by_hand leaves a
- * rank without a layer. Local; free with lm_placement_clear. */
+/* Place a network: as many ranks per replica as layers gives one layer each; fewer gives, if
+ * not by hand, blocks of equally many layers, which balance.h makes equally busy. LM_USAGE when
+ * the ranks are no multiple of the replicas, when there are more ranks than layers, or when
+ * by_hand leaves a rank without a layer. Local; free with lm_placement_clear. */
 bool lm_placement_init(struct lm_placement *placement, const struct lm_network *network,
                        const struct lm_placement_plan *plan, struct lm_status *status);
 void lm_placement_clear(struct lm_placement *placement);

@@ -21,6 +21,10 @@ struct small_cortex {
 struct small_cortex *small_cortex_create(const char *name, int n_ranks, size_t batch,
                                          size_t chunk, int threads);
 
+/* The same with the layers dealt out one by one, so that neighbours are on different ranks. */
+struct small_cortex *small_cortex_deal(const char *name, int n_ranks, size_t batch,
+                                       size_t chunk, int threads);
+
 /* The same on the ranks of the job as n_replicas replicas of the network. */
 struct small_cortex *small_cortex_replicate(const char *name, int n_replicas, size_t batch,
                                             size_t chunk, int threads);

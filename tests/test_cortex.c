@@ -58,6 +58,10 @@ START_TEST(placement_and_threads_change_no_bit) {
         small_run(mine, rule->name, rule->state, &inference, 7, false);
         expect_same_gradients(mine, whole, rule->name);
         small_cortex_destroy(mine);
+        mine = small_cortex_deal(name, ranks, BATCH, CHUNK, threads);
+        small_run(mine, rule->name, rule->state, &inference, 7, false);
+        expect_same_gradients(mine, whole, "dealt out");
+        small_cortex_destroy(mine);
     }
     small_cortex_destroy(whole);
 }
