@@ -8,14 +8,14 @@ enum {
 };
 
 INLINE void store_tile(int outs, int vectors, const struct lm_multiplication *p,
-                       vec sum[TILE][WIDE], real *y) {
+                       vec sum[TILE][BROAD], real *y) {
     for (int k = 0; k < outs; k++)
         for (int v = 0; v < vectors; v++)
             store(y + k * p->width + v * LANES, sum[k][v]);
 }
 
 INLINE void relax_tile(int outs, int vectors, const struct lm_multiplication *p,
-                       vec sum[TILE][WIDE], real *y) {
+                       vec sum[TILE][BROAD], real *y) {
     for (int k = 0; k < outs; k++)
         for (int v = 0; v < vectors; v++) {
             real *at = y + k * p->width + v * LANES;
@@ -28,18 +28,23 @@ INLINE void product_tile(int outs, int vectors, const struct lm_multiplication *
                          ptrdiff_t b) {
     const real *x = p->x + b, *w = p->weight + o * p->out_step;
     real *y = p->y + o * p->width + b;
-    vec sum[TILE][WIDE];
+    vec sum[TILE][BROAD];
     for (int k = 0; k < outs; k++)
         for (int v = 0; v < vectors; v++)
             sum[k][v] = p->adds ? load(y + k * p->width + v * LANES)
                                 : (p->bias ? p->bias[o + k] : 0) - (vec){0};
+    const int kept = in_registers(outs, vectors);
+#pragma GCC unroll 2
     for (ptrdiff_t i = 0; i < p->ins; i++, x += p->width, w += p->in_step) {
-        vec input[WIDE];
-        for (int v = 0; v < vectors; v++)
+        vec input[BROAD];
+        for (int v = 0; v < kept; v++)
             input[v] = keep(load(x + v * LANES));
-        for (int k = 0; k < outs; k++)
+        for (int k = 0; k < outs; k++) {
+            vec weight = keep(w[k * p->out_step] - (vec){0});
             for (int v = 0; v < vectors; v++)
-                sum[k][v] += w[k * p->out_step] * input[v];
+                sum[k][v] = v < kept ? sum[k][v] + weight * input[v]
+                                     : add_product(sum[k][v], weight, x + v * LANES);
+        }
     }
     if (p->relaxation)
         relax_tile(outs, vectors, p, sum, y);
@@ -57,12 +62,24 @@ INLINE void product_narrow(int outs, const struct lm_multiplication *p, ptrdiff_
     product_tile(outs, NARROW, p, o, b);
 }
 
+INLINE void product_broad(ptrdiff_t outs, const struct lm_multiplication *p, ptrdiff_t o,
+                          ptrdiff_t b) {
+    if (outs == FLAT)
+        product_tile(FLAT, BROAD, p, o, b);
+    else if (outs == FLAT - 1)
+        product_tile(FLAT - 1, BROAD, p, o, b);
+    else
+        product_tile(1, BROAD, p, o, b);
+}
+
 /* Some vectors of inputs of all units. */
-static void product_vectors(const struct lm_multiplication *p, ptrdiff_t b, bool wide) {
-    ptrdiff_t tiles = (p->outs + TILE - 1) / TILE;
+static void product_vectors(const struct lm_multiplication *p, ptrdiff_t b, int vectors) {
+    ptrdiff_t high = vectors == BROAD ? FLAT : TILE, tiles = (p->outs + high - 1) / high;
     for (ptrdiff_t tile = 0; tile < tiles; tile++) {
         ptrdiff_t o = tile * p->outs / tiles, outs = (tile + 1) * p->outs / tiles - o;
-        if (wide) {
+        if (vectors == BROAD) {
+            product_broad(outs, p, o, b);
+        } else if (vectors == WIDE) {
             WITH_CHANNELS(outs, product_wide, p, o, b)
         } else {
             WITH_CHANNELS(outs, product_narrow, p, o, b)
@@ -81,10 +98,12 @@ static void product_panel(const struct lm_multiplication *p) {
         q.in_step = PANEL;
     }
     ptrdiff_t b = 0;
+    for (; b + BROAD * LANES <= p->width; b += BROAD * LANES)
+        product_vectors(&q, b, BROAD);
     for (; b + WIDE * LANES <= p->width; b += WIDE * LANES)
-        product_vectors(&q, b, true);
+        product_vectors(&q, b, WIDE);
     for (; b < p->width; b += NARROW * LANES)
-        product_vectors(&q, b, false);
+        product_vectors(&q, b, NARROW);
 }
 
 void lm_multiply(const struct lm_multiplication *p) {

@@ -1,7 +1,7 @@
 /* Multiplication of weights with the values or errors of a few inputs side by side, by which
  * linear and large convolutions make their outputs and pull back. Internal to the operators.
  *
- * Sums are kept in registers, a tile of up to TILE units x WIDE vectors of inputs (vector.h).
+ * Sums are kept in registers, tiles of units x vectors of inputs (vector.h).
  * The weights are read where they are, but for such as are so far apart that caches suffer. */
 #ifndef LAMINA_MULTIPLY_H
 #define LAMINA_MULTIPLY_H
@@ -9,7 +9,7 @@
 #include "../relaxation.h"
 
 /* Inputs that are summed over in one go: their x stay in the L1 cache. */
-enum { LM_BLOCK = 256 };
+enum { LM_BLOCK = 192 };
 
 /* y (outs, width) = bias + weights * x (ins, width); element (o, i) of the weights is at
  * weight[o * out_step + i * in_step]. The width is a multiple of LM_LANE. */

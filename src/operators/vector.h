@@ -1,8 +1,10 @@
 /* Vectors of inputs, and tiles of them that are summed in registers.
  *
- * A tile is up to TILE channels x WIDE vectors. Functions that work on tiles are INLINE and
- * called with constant sizes, so that the compiler keeps their arrays in registers: 12, which
- * are enough for two multiplications and additions to begin in each cycle. */
+ * A tile is up to TILE channels x WIDE vectors, or FLAT x BROAD where inputs are many enough:
+ * that takes fewer instructions, a weight being loaded once for BROAD vectors. Functions that
+ * work on tiles are INLINE and called with constant sizes, so that the compiler keeps their
+ * arrays in registers: 12, which are enough for two multiplications and additions to begin in
+ * each cycle. */
 #ifndef LAMINA_VECTOR_H
 #define LAMINA_VECTOR_H
 
@@ -13,11 +15,11 @@
 #include <string.h>
 
 #if defined __AVX512F__
-enum { VECTOR_BYTES = 64 };
+enum { VECTOR_BYTES = 64, REGISTERS = 32 };
 #elif defined __AVX__
-enum { VECTOR_BYTES = 32 };
+enum { VECTOR_BYTES = 32, REGISTERS = 16 };
 #else
-enum { VECTOR_BYTES = 16 };
+enum { VECTOR_BYTES = 16, REGISTERS = 16 };
 #endif
 
 typedef real vec __attribute__((vector_size(VECTOR_BYTES)));
@@ -25,6 +27,8 @@ typedef real vec __attribute__((vector_size(VECTOR_BYTES)));
 enum {
     TILE = 6,
     WIDE = 2,
+    FLAT = 3,
+    BROAD = 4,
     LANES = VECTOR_BYTES / sizeof(real),
     NARROW = LM_LANE / LANES < WIDE ? LM_LANE / LANES : WIDE, /* every width is a multiple */
 };
@@ -93,6 +97,26 @@ INLINE vec keep(vec v) {
     __asm__("" : "+v"(v));
 #endif
     return v;
+}
+
+/* How many of a tile's vectors of inputs have a register, beside its sums and a weight. */
+INLINE int in_registers(int channels, int vectors) {
+    int left = REGISTERS - 1 - channels * vectors;
+    return left < vectors ? left : vectors;
+}
+
+/* sum + weight * the numbers at x. GCC would load them into a register first, of which a FLAT
+ * tile has none left. */
+INLINE vec add_product(vec sum, vec weight, const real *x) {
+#if defined __FMA__ && !defined __AVX512F__
+    if (sizeof *x == sizeof(float))
+        __asm__("vfmadd231ps %2, %1, %0" : "+x"(sum) : "x"(weight), "m"(*(const vec *)x));
+    else
+        __asm__("vfmadd231pd %2, %1, %0" : "+x"(sum) : "x"(weight), "m"(*(const vec *)x));
+    return sum;
+#else
+    return sum + weight * load(x);
+#endif
 }
 
 /* A value moved by its feedback. The second product is rounded in any case, so that it makes no
