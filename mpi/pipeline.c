@@ -100,21 +100,21 @@ static bool needs_error(const struct lm_pipeline *pipeline, const struct lm_node
 /* Whether the only child of a layer, on this rank too (else NULL), moves its values as it makes
  * its feedback. The output does not: its feedback may stay the same while values move. */
 static bool is_relaxed_by(const struct lm_pipeline *pipeline, const struct lm_layer *parent,
-                          const struct lm_layer *child) {
-    const struct lm_rule *rule = pipeline->passes->rule;
+                          const struct lm_layer *child, int c,
+                          struct lm_relaxation *relaxation) {
+    const struct lm_passes *passes = pipeline->passes;
     return parent && child && !child->is_output && parent->plan->n_children == 1 &&
-           child->plan->n_parents == 1 && rule->relaxes && rule->relaxes(parent->plan);
+           child->plan->n_parents == 1 && passes->rule->relaxation &&
+           passes->rule->relaxation(passes->inference, parent, c, relaxation);
 }
 
 static void make_node_errors(const struct lm_pipeline *pipeline, struct lm_node *node, int c) {
     struct lm_layer *parent = node->down[0].other;
     struct lm_layer_chunk *chunk = &node->layer->chunks[c];
     const struct lm_passes *passes = pipeline->passes;
-    const struct lm_relaxation relaxation = lm_relaxation_of(passes->inference->step);
-    if (is_relaxed_by(pipeline, parent, node->layer)) {
+    struct lm_relaxation relaxation;
+    if (is_relaxed_by(pipeline, parent, node->layer, c, &relaxation))
         chunk->relaxation = &relaxation;
-        chunk->relaxed = parent->chunks[c].value;
-    }
     passes->rule->errors(passes->inference, node->layer, c, pipeline->scratch);
     chunk->relaxation = NULL;
 }
@@ -149,9 +149,10 @@ static bool make_errors(const struct lm_pipeline *pipeline, struct lm_node *node
     return true;
 }
 
-static bool is_relaxed(const struct lm_pipeline *pipeline, const struct lm_node *node) {
+static bool is_relaxed(const struct lm_pipeline *pipeline, const struct lm_node *node, int c) {
+    struct lm_relaxation relaxation;
     return node->layer->plan->n_children > 0 &&
-           is_relaxed_by(pipeline, node->layer, node->up[0].other);
+           is_relaxed_by(pipeline, node->layer, node->up[0].other, c, &relaxation);
 }
 
 /* Values of a node, when the feedback of this step has come. */
@@ -165,7 +166,7 @@ static bool move_values(const struct lm_pipeline *pipeline, struct lm_node *node
         return false;
     double start = omp_get_wtime();
     if (has_error(node, step + 1) && !is_settled(pipeline, node, step + 1) &&
-        !is_relaxed(pipeline, node))
+        !is_relaxed(pipeline, node, c))
         passes->rule->values(passes->inference, node->layer, c, pipeline->scratch);
     spent(pipeline, LM_PASS_INFER, node->layer, start);
     if (step + 1 < inference_end(pipeline))

@@ -102,8 +102,7 @@ struct lm_map_run lm_layer_run(const struct lm_layer *layer, int c,
                                .inner = !layer->plan->clamped,
                                .tape = chunk->tape,
                                .work = scratch->work,
-                               .relaxation = chunk->relaxation,
-                               .value = chunk->relaxed};
+                               .relaxation = chunk->relaxation};
 }
 
 void lm_layer_forward(struct lm_layer *layer, int c, const struct lm_scratch *scratch) {

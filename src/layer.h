@@ -29,8 +29,8 @@ struct lm_layer_chunk {
     const real *parent_forward[LM_MAX_PARENTS]; /* hat v of each parent, or the input */
     const real *parent_value[LM_MAX_PARENTS];   /* NULL: the input, which is clamped */
     real *feedback[LM_MAX_PARENTS];             /* J^T eps for each parent; NULL: input */
-    const struct lm_relaxation *relaxation; /* NULL; or feedback is not written, but moves */
-    real *relaxed;                          /* the only parent's values. Not owned */
+    const struct lm_relaxation *relaxation; /* NULL; or feedback is not written, but moves the
+                                               only parent's values. Not owned */
     const real **child_feedback;            /* (children) J^T eps of each child */
 };
 

@@ -152,7 +152,6 @@ static struct lm_stage_run run_stage(const struct lm_map_run *run, const struct 
                              .work = run->work + 2 * half(map, run->width)};
     if (stage->first == 0) {
         r.relaxation = run->relaxation;
-        r.value = run->value;
     } else {
         *x = activation(map, run->activations, stage->first - 1, run->width);
         r.x = x;

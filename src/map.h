@@ -52,8 +52,8 @@ struct lm_map_run {
     real *tape;        /* block of own_tape, or of all tapes if `moved` */
     bool moved;        /* the tapes are not those of `activations`, but at x + dx */
     real *work;        /* lm_map_work reals */
-    const struct lm_relaxation *relaxation; /* NULL; or a pull back to the only parent moves */
-    real *value;                            /* its values, and `ex` is only room to work */
+    const struct lm_relaxation *relaxation; /* NULL; or a pull back to the only parent moves its
+                                               values, and `ex` is only room to work */
 };
 
 /* Chain operators over parents of the shapes in[n_inputs]; LM_CONFIG names the

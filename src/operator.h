@@ -74,11 +74,10 @@ struct lm_operator_kind {
     void (*pull_input)(const struct lm_operator *op, const real *parameters, const real *tape,
                        const real *ey, size_t width, real *const ex[]);
 
-    /* With the bits of pull_input and lm_relax one after the other: `value` (units of in[0],
-     * width), which is not ey, moved by the error pulled back to it. For `relaxes` only. */
+    /* With the bits of pull_input and lm_relax one after the other: relaxation->value (units of
+     * in[0], width), which is not ey, moved by the error pulled back. For `relaxes` only. */
     void (*relax_input)(const struct lm_operator *op, const real *parameters, const real *tape,
-                        const real *ey, size_t width, const struct lm_relaxation *relaxation,
-                        real *value);
+                        const real *ey, size_t width, const struct lm_relaxation *relaxation);
 
     /* gradient += (dg/dtheta)^T ey at x, summed over the inputs of the chunk.
      * gradient: n_weights then n_biases. Only kinds with one input have parameters. */

@@ -1,5 +1,7 @@
-/* Relaxation: values that move by feedback alone, as they do where the error is minus the
- * deviation: value = keep * value - step * feedback, with keep = 1 - eta and step = eta.
+/* Relaxation: the step of a layer's values by its error and the feedback to it,
+ *
+ *   value + step * (error - feedback)   or, where the error is minus the deviation that is the
+ *   keep * value - step * feedback      value, by feedback alone: keep = 1 - eta, step = eta
  *
  * Where nobody else reads the feedback, an operator may move the values as it makes it, in
  * place of writing it (operator.h, relax_input): the same bits, and one large array less to go
@@ -12,13 +14,14 @@
 
 struct lm_relaxation {
     real keep, step;
+    const real *error; /* of each value; NULL: by feedback alone */
+    real *value;       /* what moves */
 };
 
 /* That of step size eta. */
-struct lm_relaxation lm_relaxation_of(real eta);
+struct lm_relaxation lm_relaxation_of(real eta, const real *error, real *value);
 
-/* Move n values, a multiple of LM_LANE, by the feedback to each. Thread-safe. */
-void lm_relax(const struct lm_relaxation *relaxation, size_t n, const real *feedback,
-              real *value);
+/* Move the first n values, a multiple of LM_LANE, by the feedback to each. Thread-safe. */
+void lm_relax(const struct lm_relaxation *relaxation, size_t n, const real *feedback);
 
 #endif

@@ -37,45 +37,43 @@ const real *lm_rule_feedback(const struct lm_layer *layer, int c,
     return scratch->sum;
 }
 
-/* The step of the values from chunk->error; false, and nothing done, for a clamped hidden
- * layer. */
-static bool relax_from_error(const struct lm_inference *inference, struct lm_layer *layer,
-                             int c, const struct lm_scratch *scratch) {
-    if (layer->is_output)
-        return true;
-    if (layer->plan->clamped)
-        return false;
-    struct lm_layer_chunk *chunk = &layer->chunks[c];
-    const real *feedback = lm_rule_feedback(layer, c, scratch);
-    size_t n = layer->plan->units * chunk->width;
-    for (size_t i = 0; i < n; i++)
-        chunk->value[i] += inference->step * (chunk->error[i] - feedback[i]);
+bool lm_rule_relaxation_alone(const struct lm_inference *inference,
+                              const struct lm_layer *layer, int c,
+                              struct lm_relaxation *relaxation) {
+    *relaxation = lm_relaxation_of(inference->step, NULL, layer->chunks[c].value);
     return true;
 }
 
-void lm_rule_relax(const struct lm_inference *inference, struct lm_layer *layer, int c,
-                   const struct lm_scratch *scratch) {
-    const struct lm_relaxation relaxation = lm_relaxation_of(inference->step);
-    lm_relax(&relaxation, layer->plan->units * layer->chunks[c].width,
-             lm_rule_feedback(layer, c, scratch), layer->chunks[c].value);
+bool lm_rule_relaxation_by_error(const struct lm_inference *inference,
+                                 const struct lm_layer *layer, int c,
+                                 struct lm_relaxation *relaxation) {
+    const struct lm_layer_chunk *chunk = &layer->chunks[c];
+    *relaxation = lm_relaxation_of(inference->step, chunk->error, chunk->value);
+    return true;
+}
+
+void lm_rule_relax(const struct lm_rule *rule, const struct lm_inference *inference,
+                   struct lm_layer *layer, int c, const struct lm_scratch *scratch) {
+    struct lm_relaxation relaxation;
+    if (!layer->is_output && rule->relaxation(inference, layer, c, &relaxation))
+        lm_relax(&relaxation, layer->plan->units * layer->chunks[c].width,
+                 lm_rule_feedback(layer, c, scratch));
 }
 
 /* The largest layers are those above the input: their error, which nobody else needs, is not
  * read here but made anew, so that it need not go through memory at every step. */
-void lm_rule_relax_deviation(const struct lm_inference *inference, struct lm_layer *layer,
-                             int c, const struct lm_scratch *scratch) {
-    if (!relax_from_error(inference, layer, c, scratch))
-        lm_rule_relax(inference, layer, c, scratch);
-}
-
 void lm_rule_relax_value(const struct lm_inference *inference, struct lm_layer *layer, int c,
                          const struct lm_scratch *scratch) {
-    if (relax_from_error(inference, layer, c, scratch))
-        return;
     struct lm_layer_chunk *chunk = &layer->chunks[c];
+    if (layer->is_output)
+        return;
     const real *feedback = lm_rule_feedback(layer, c, scratch);
     size_t n = layer->plan->units * chunk->width;
-    for (size_t i = 0; i < n; i++)
+    struct lm_relaxation relaxation;
+    lm_rule_relaxation_by_error(inference, layer, c, &relaxation);
+    if (!layer->plan->clamped)
+        lm_relax(&relaxation, n, feedback);
+    for (size_t i = 0; layer->plan->clamped && i < n; i++)
         chunk->value[i] +=
             inference->step * ((chunk->forward[i] - chunk->value[i]) - feedback[i]);
 }

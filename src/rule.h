@@ -35,9 +35,10 @@ struct lm_rule {
      * NULL: never. Its errors need not be called then, nor its values in the step before. */
     bool (*settled)(const struct lm_inference *inference, const struct lm_plan *plan,
                     long step);
-    /* Whether `values` of a hidden layer is a relaxation with step size eta (relaxation.h);
-     * NULL: never. An only child may be asked to do it as it makes its feedback (layer.h). */
-    bool (*relaxes)(const struct lm_plan *plan);
+    /* Whether `values` of a hidden layer is a relaxation (relaxation.h), and which one; NULL:
+     * never. An only child may be asked to do it as it makes its feedback (layer.h). */
+    bool (*relaxation)(const struct lm_inference *inference, const struct lm_layer *layer,
+                       int c, struct lm_relaxation *relaxation);
     /* The state at the start of inference: value[n] from hat v[n]. Also called for the copies
      * of values that come from another rank. */
     void (*begin)(size_t n, const real *forward, real *value);
@@ -69,14 +70,21 @@ const struct lm_rule *lm_rule_find(const char *name, const char *state);
 const real *lm_rule_feedback(const struct lm_layer *layer, int c,
                              const struct lm_scratch *scratch);
 
-/* values of a hidden layer whose eps is minus its deviation: a relaxation. */
-void lm_rule_relax(const struct lm_inference *inference, struct lm_layer *layer, int c,
-                   const struct lm_scratch *scratch);
+/* Relaxations: of a layer whose eps is minus its deviation, by feedback alone; and
+ * v += eta (eps - sum of the children's feedback), by chunk->error. */
+bool lm_rule_relaxation_alone(const struct lm_inference *inference,
+                              const struct lm_layer *layer, int c,
+                              struct lm_relaxation *relaxation);
+bool lm_rule_relaxation_by_error(const struct lm_inference *inference,
+                                 const struct lm_layer *layer, int c,
+                                 struct lm_relaxation *relaxation);
 
-/* values of a hidden layer: v += eta (eps - sum of the children's feedback), for the two
- * states. eps of a clamped layer is made from its own state: chunk->error is not read. */
-void lm_rule_relax_deviation(const struct lm_inference *inference, struct lm_layer *layer,
-                             int c, const struct lm_scratch *scratch);
+/* values by rule->relaxation, which is there. The output has none that are free. */
+void lm_rule_relax(const struct lm_rule *rule, const struct lm_inference *inference,
+                   struct lm_layer *layer, int c, const struct lm_scratch *scratch);
+
+/* values of a hidden layer that are kept as such: v += eta (eps - sum of the children's
+ * feedback). eps of a clamped layer is made from its own state: chunk->error is not read. */
 void lm_rule_relax_value(const struct lm_inference *inference, struct lm_layer *layer, int c,
                          const struct lm_scratch *scratch);
 

@@ -389,13 +389,12 @@ static void pull_first(const struct lm_stage_run *run, const real *tape, const r
                        real *const ex[]) {
     const struct lm_operator *op = run->op;
     if (run->relaxation && op->relaxes) {
-        op->kind->relax_input(op, run->parameters, tape, e, run->width, run->relaxation,
-                              run->value);
+        op->kind->relax_input(op, run->parameters, tape, e, run->width, run->relaxation);
         return;
     }
     op->kind->pull_input(op, run->parameters, tape, e, run->width, ex);
     if (run->relaxation)
-        lm_relax(run->relaxation, lm_shape_units(&op->in[0]) * run->width, ex[0], run->value);
+        lm_relax(run->relaxation, lm_shape_units(&op->in[0]) * run->width, ex[0]);
 }
 
 static bool wants(const struct lm_stage_run *run, real *const ex[]) {

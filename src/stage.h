@@ -31,8 +31,8 @@ struct lm_stage_run {
     real *y[LM_MAX_STAGE];    /* outputs at x; those before the last may be NULL: not kept */
     real *tape[LM_MAX_STAGE]; /* tapes at x; NULL: not kept, or none */
     real *work;               /* lm_stage_work reals */
-    const struct lm_relaxation *relaxation; /* NULL; or the pull back to the only input moves */
-    real *value;                            /* these, and its error `ex` is only room to work */
+    const struct lm_relaxation *relaxation; /* NULL; or the pull back to the only input moves
+                                               values, and its error `ex` is room to work */
 };
 
 /* The longest stage of operators[first] and up to n - 1 behind it. */

@@ -454,15 +454,15 @@ static void expect_inference(struct setup *s, const real *const dx[], real *cons
 
 /* A pull back that moves the values of the only input, at once or behind it, as `ex` does. */
 static void expect_relaxation(struct setup *s, real *ex) {
-    const struct lm_relaxation relaxation = {(real)0.9, (real)0.1};
     size_t n = s->units[0] * WIDTH;
     real *value = made_up(n, 1, 3), *expected = made_up(n, 1, 3);
+    struct lm_relaxation behind = lm_relaxation_of((real)0.1, s->dx[0], expected);
+    struct lm_relaxation at_once = lm_relaxation_of((real)0.1, s->dx[0], value);
     struct lm_map_run run = s->run;
     lm_map_forward(&run);
     lm_map_pull_input(&run, s->e, &ex);
-    lm_relax(&relaxation, n, ex, expected);
-    run.relaxation = &relaxation;
-    run.value = value;
+    lm_relax(&behind, n, ex);
+    run.relaxation = &at_once;
     lm_map_pull_input(&run, s->e, &ex);
     expect_same(n, value, expected, "relaxed values");
     lm_free(value);

@@ -13,29 +13,36 @@ static void draw(uint64_t stream, real *array) {
         array[i] = (real)(2 * lm_random_uniform(stream, LM_STREAM_TEST, 0, i) - 1);
 }
 
-START_TEST(values_move_by_the_formula) {
-    const struct lm_relaxation relaxation = {(real)0.9, (real)0.1};
+static void expect_formula(const real *error) {
     real feedback[N], value[N], before[N];
     draw(1, feedback);
     draw(2, value);
     draw(2, before);
-    lm_relax(&relaxation, N, feedback, value);
+    struct lm_relaxation relaxation = lm_relaxation_of((real)0.1, error, value);
+    lm_relax(&relaxation, N, feedback);
     for (size_t i = 0; i < N; i++) {
-        double expected = (double)relaxation.keep * (double)before[i] -
-                          (double)relaxation.step * (double)feedback[i];
+        double own = error ? (double)error[i] : -(double)before[i];
+        double expected = (double)before[i] + 0.1 * (own - (double)feedback[i]);
         ck_assert_double_le(fabs((double)value[i] - expected),
-                            sizeof(real) == 4 ? 1e-7 : 1e-15);
+                            sizeof(real) == 4 ? 2e-7 : 2e-15);
     }
+}
+
+START_TEST(values_move_by_the_formula) {
+    real error[N];
+    draw(3, error);
+    expect_formula(NULL);
+    expect_formula(error);
 }
 END_TEST
 
 /* Where fixed prediction gives backprop's errors exactly. */
 START_TEST(step_one_takes_the_feedback_as_it_is) {
-    const struct lm_relaxation relaxation = {0, 1};
     real feedback[N], value[N];
     draw(1, feedback);
     draw(2, value);
-    lm_relax(&relaxation, N, feedback, value);
+    struct lm_relaxation relaxation = lm_relaxation_of(1, NULL, value);
+    lm_relax(&relaxation, N, feedback);
     for (size_t i = 0; i < N; i++)
         ck_assert(value[i] == -feedback[i]);
 }

@@ -163,10 +163,9 @@ static void pull_input(const struct lm_operator *op, const real *parameters, con
 }
 
 static void relax_input(const struct lm_operator *op, const real *parameters, const real *tape,
-                        const real *ey, size_t width, const struct lm_relaxation *relaxation,
-                        real *value) {
+                        const real *ey, size_t width, const struct lm_relaxation *relaxation) {
     (void)tape;
-    pull_back(op, parameters, ey, width, relaxation, value);
+    pull_back(op, parameters, ey, width, relaxation, relaxation->value);
 }
 
 /* The weights of up to TILE output channels, whose errors start at e. */

@@ -53,13 +53,11 @@ INLINE void store_tile(int channels, int vectors, const struct strip *s, vec sum
             store(y + o * s->y_channel + v * LANES, sum[o][v]);
 }
 
-INLINE void relax_tile(int channels, int vectors, const struct strip *s, vec sum[TILE][WIDE],
-                       real *y) {
+INLINE void relax_tile(int channels, int vectors, bool by_error, const struct strip *s,
+                       vec sum[TILE][WIDE], real *y) {
     for (int o = 0; o < channels; o++)
-        for (int v = 0; v < vectors; v++) {
-            real *at = y + o * s->y_channel + v * LANES;
-            store(at, relaxed(s->relaxation, load(at), sum[o][v]));
-        }
+        for (int v = 0; v < vectors; v++)
+            relax(s->relaxation, by_error, y + o * s->y_channel + v * LANES, sum[o][v]);
 }
 
 /* The sums of one column; `taps` is the number of taps in a row, or 0 when it is not known. */
@@ -87,10 +85,12 @@ INLINE void sum_tile(int channels, int vectors, int taps, const struct strip *s,
                     for (int v = 0; v < vectors; v++)
                         sum[o][v] += w[j * channels + o] * input[v];
             }
-    if (s->relaxation)
-        relax_tile(channels, vectors, s, sum, y);
-    else
+    if (!s->relaxation)
         store_tile(channels, vectors, s, sum, y);
+    else if (s->relaxation->error)
+        relax_tile(channels, vectors, true, s, sum, y);
+    else
+        relax_tile(channels, vectors, false, s, sum, y);
 }
 
 INLINE void sum_columns(int channels, int taps, const struct strip *s) {

@@ -35,8 +35,9 @@ struct lm_correlation {
     const real *bias;                /* (out_channels); NULL: zero */
     const real *in;
     real *out;
-    const struct lm_relaxation *relaxation; /* NULL; or `out` holds values, which relax, and the
-                                               taps of all input channels are LM_TAPS at most */
+    const struct lm_relaxation
+        *relaxation; /* NULL; or `out` is its values, which relax, and the
+                        taps of all input channels are LM_TAPS at most */
 };
 
 /* [from, to); empty if from >= to. */

@@ -71,10 +71,9 @@ static void pull_input(const struct lm_operator *op, const real *parameters, con
 }
 
 static void relax_input(const struct lm_operator *op, const real *parameters, const real *tape,
-                        const real *ey, size_t width, const struct lm_relaxation *relaxation,
-                        real *value) {
+                        const real *ey, size_t width, const struct lm_relaxation *relaxation) {
     (void)tape;
-    struct lm_multiplication p = of_error(op, parameters, ey, width, value);
+    struct lm_multiplication p = of_error(op, parameters, ey, width, relaxation->value);
     p.relaxation = relaxation;
     lm_multiply(&p);
 }

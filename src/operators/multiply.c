@@ -14,13 +14,11 @@ INLINE void store_tile(int outs, int vectors, const struct lm_multiplication *p,
             store(y + k * p->width + v * LANES, sum[k][v]);
 }
 
-INLINE void relax_tile(int outs, int vectors, const struct lm_multiplication *p,
+INLINE void relax_tile(int outs, int vectors, bool by_error, const struct lm_multiplication *p,
                        vec sum[TILE][BROAD], real *y) {
     for (int k = 0; k < outs; k++)
-        for (int v = 0; v < vectors; v++) {
-            real *at = y + k * p->width + v * LANES;
-            store(at, relaxed(p->relaxation, load(at), sum[k][v]));
-        }
+        for (int v = 0; v < vectors; v++)
+            relax(p->relaxation, by_error, y + k * p->width + v * LANES, sum[k][v]);
 }
 
 /* Units o, ..., o + outs - 1 of some vectors of inputs from b on. */
@@ -46,10 +44,12 @@ INLINE void product_tile(int outs, int vectors, const struct lm_multiplication *
                                      : add_product(sum[k][v], weight, x + v * LANES);
         }
     }
-    if (p->relaxation)
-        relax_tile(outs, vectors, p, sum, y);
-    else
+    if (!p->relaxation)
         store_tile(outs, vectors, p, sum, y);
+    else if (p->relaxation->error)
+        relax_tile(outs, vectors, true, p, sum, y);
+    else
+        relax_tile(outs, vectors, false, p, sum, y);
 }
 
 INLINE void product_wide(int outs, const struct lm_multiplication *p, ptrdiff_t o,

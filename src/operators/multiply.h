@@ -20,8 +20,8 @@ struct lm_multiplication {
     ptrdiff_t out_step, in_step;
     const real *x;
     real *y;
-    const struct lm_relaxation *relaxation; /* NULL; or y holds values, which relax; then there
-                                               is no bias, and ins is LM_BLOCK at most */
+    const struct lm_relaxation *relaxation; /* NULL; or y is not written, but its values relax;
+                                               no bias then, and ins is LM_BLOCK at most */
 };
 
 /* Write y. Thread-safe. */

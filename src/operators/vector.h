@@ -119,10 +119,13 @@ INLINE vec add_product(vec sum, vec weight, const real *x) {
 #endif
 }
 
-/* A value moved by its feedback. The second product is rounded in any case, so that it makes no
- * difference where this is compiled. */
-INLINE vec relaxed(const struct lm_relaxation *relaxation, vec value, vec feedback) {
-    return relaxation->keep * value - keep(relaxation->step * feedback);
+/* Move the values at `at`. The second product by feedback alone is rounded in any case, so that
+ * it makes no difference where this is compiled. */
+INLINE void relax(const struct lm_relaxation *by, bool by_error, real *at, vec feedback) {
+    if (by_error)
+        store(at, load(at) + by->step * (load(by->error + (at - by->value)) - feedback));
+    else
+        store(at, by->keep * load(at) - keep(by->step * feedback));
 }
 
 #endif

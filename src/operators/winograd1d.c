@@ -177,6 +177,16 @@ INLINE void sum_place(int outs, int vectors, const struct meeting *m, int place,
             store(sums[o] + b * LANES, sum[o][b]);
 }
 
+/* Neighbouring outputs to where they belong, or by `relaxation` into the values there. */
+INLINE void put_outputs(int columns, const struct lm_relaxation *relaxation, bool by_error,
+                        ptrdiff_t width, const vec y[OUTS], real *to) {
+    for (int j = 0; j < columns; j++)
+        if (relaxation)
+            relax(relaxation, by_error, to + j * width, y[j]);
+        else
+            store(to + j * width, y[j]);
+}
+
 /* `columns` outputs of a tile. */
 INLINE void sum_tile(int outs, int vectors, int columns, const struct meeting *from) {
     const struct meeting copy = *from, *m = &copy; /* in registers, whatever is stored */
@@ -192,10 +202,13 @@ INLINE void sum_tile(int outs, int vectors, int columns, const struct meeting *f
             for (int p = 0; p < SIDE; p++)
                 at[p] = load(sums[p][o] + b * LANES);
             of_sums(at, y);
-            for (int j = 0; j < columns; j++) {
-                real *to = m->y + o * m->y_channel + j * m->width + b * LANES;
-                store(to, m->relaxation ? relaxed(m->relaxation, load(to), y[j]) : y[j]);
-            }
+            real *to = m->y + o * m->y_channel + b * LANES;
+            if (!m->relaxation)
+                put_outputs(columns, NULL, false, m->width, y, to);
+            else if (m->relaxation->error)
+                put_outputs(columns, m->relaxation, true, m->width, y, to);
+            else
+                put_outputs(columns, m->relaxation, false, m->width, y, to);
         }
 }
 

@@ -12,13 +12,7 @@ static void errors_deviation(const struct lm_inference *inference, struct lm_lay
 
 static void values_deviation(const struct lm_inference *inference, struct lm_layer *layer,
                              int c, const struct lm_scratch *scratch) {
-    if (!layer->is_output)
-        lm_rule_relax(inference, layer, c, scratch);
-}
-
-static bool relaxes(const struct lm_plan *plan) {
-    (void)plan;
-    return true;
+    lm_rule_relax(&lm_fixed_prediction_deviation, inference, layer, c, scratch);
 }
 
 /* The error of the output never changes. With eta = 1 a layer's is the feedback that came last:
@@ -36,7 +30,7 @@ static void errors_value(const struct lm_inference *inference, struct lm_layer *
 const struct lm_rule lm_fixed_prediction_deviation = {.name = "fixed-prediction",
                                                       .state = "deviation",
                                                       .settled = settled_deviation,
-                                                      .relaxes = relaxes,
+                                                      .relaxation = lm_rule_relaxation_alone,
                                                       .begin = lm_rule_begin_deviation,
                                                       .errors = errors_deviation,
                                                       .values = values_deviation,

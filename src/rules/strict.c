@@ -19,9 +19,18 @@ static bool is_predicted(const struct lm_layer *layer, int c) {
     return layer->plan->clamped || layer->chunks[c].still;
 }
 
-/* Above the input mu is always hat v. */
-static bool relaxes(const struct lm_plan *plan) {
-    return plan->clamped;
+/* Above the input mu is always hat v. The largest layers are there: that their error is not
+ * read spares it the way through memory at every step. */
+static bool relaxation_deviation(const struct lm_inference *inference,
+                                 const struct lm_layer *layer, int c,
+                                 struct lm_relaxation *relaxation) {
+    return (layer->plan->clamped ? lm_rule_relaxation_alone : lm_rule_relaxation_by_error)(
+        inference, layer, c, relaxation);
+}
+
+static void values_deviation(const struct lm_inference *inference, struct lm_layer *layer,
+                             int c, const struct lm_scratch *scratch) {
+    lm_rule_relax(&lm_strict_deviation, inference, layer, c, scratch);
 }
 
 /* eps of the output layer and its feedback: mu = hat v + (f(v) - f(hat v)). */
@@ -135,10 +144,10 @@ static void learn_value(const struct lm_inference *inference, struct lm_layer *l
 const struct lm_rule lm_strict_deviation = {.name = "strict",
                                             .state = "deviation",
                                             .values_travel = true,
-                                            .relaxes = relaxes,
+                                            .relaxation = relaxation_deviation,
                                             .begin = lm_rule_begin_deviation,
                                             .errors = errors_deviation,
-                                            .values = lm_rule_relax_deviation,
+                                            .values = values_deviation,
                                             .learn = learn_deviation};
 
 const struct lm_rule lm_strict_value = {.name = "strict",
