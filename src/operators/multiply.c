@@ -40,8 +40,8 @@ INLINE void product_tile(int outs, int vectors, const struct lm_multiplication *
         for (int k = 0; k < outs; k++) {
             vec weight = keep(w[k * p->out_step] - (vec){0});
             for (int v = 0; v < vectors; v++)
-                sum[k][v] = v < kept ? sum[k][v] + weight * input[v]
-                                     : add_product(sum[k][v], weight, x + v * LANES);
+                sum[k][v] = v < kept ? add_product(sum[k][v], weight, input[v])
+                                     : add_product_at(sum[k][v], weight, x + v * LANES);
         }
     }
     if (!p->relaxation)

@@ -105,17 +105,40 @@ INLINE int in_registers(int channels, int vectors) {
     return left < vectors ? left : vectors;
 }
 
-/* sum + weight * the numbers at x. GCC would load them into a register first, of which a FLAT
- * tile has none left. */
-INLINE vec add_product(vec sum, vec weight, const real *x) {
+/* Whether add_product has instructions of its own: rounded once whatever the compiler does. */
 #if defined __FMA__ && !defined __AVX512F__
+#define FUSED 1
+#include <immintrin.h>
+#else
+#define FUSED 0
+#endif
+
+/* sum + weight * input. */
+INLINE vec add_product(vec sum, vec weight, vec input) {
+#if FUSED
+    if (sizeof(real) == sizeof(float))
+        return (vec)_mm256_fmadd_ps((__m256)weight, (__m256)input, (__m256)sum);
+    return (vec)_mm256_fmadd_pd((__m256d)weight, (__m256d)input, (__m256d)sum);
+#else
+    return sum + weight * input;
+#endif
+}
+
+/* The same with the numbers at x. GCC would load them into a register first, of which a FLAT
+ * tile has none left. */
+INLINE vec add_product_at(vec sum, vec weight, const real *x) {
+#if FUSED
     if (sizeof *x == sizeof(float))
-        __asm__("vfmadd231ps %2, %1, %0" : "+x"(sum) : "x"(weight), "m"(*(const vec *)x));
+        __asm__("vfmadd231ps %2, %1, %0"
+                : "+x"(sum)
+                : "x"(weight), "m"(*(const real(*)[LANES])x));
     else
-        __asm__("vfmadd231pd %2, %1, %0" : "+x"(sum) : "x"(weight), "m"(*(const vec *)x));
+        __asm__("vfmadd231pd %2, %1, %0"
+                : "+x"(sum)
+                : "x"(weight), "m"(*(const real(*)[LANES])x));
     return sum;
 #else
-    return sum + weight * load(x);
+    return add_product(sum, weight, load(x));
 #endif
 }
 
