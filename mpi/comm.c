@@ -71,11 +71,8 @@ static void set_parameters(void) {
     /* Open MPI's first choice for the shared file pointers, which nobody uses, is a semaphore
      * named after the file: one left by a kill makes the next run wait for ever. */
     setenv("OMPI_MCA_sharedfp", "individual", 0);
-    if (is_alone()) { /* without a daemon and a search for networks it starts ten times as fast
-                       */
-        setenv("OMPI_MCA_ess_singleton_isolated", "1", 0);
+    if (is_alone()) /* a search for networks takes as long as all the rest of the start */
         setenv("OMPI_MCA_pml", "ob1", 0);
-    }
 }
 
 void lm_comm_start(void) {

@@ -15,7 +15,7 @@ enum { LM_EAGER = 131072 };
 /* Start MPI with threads; collective. Before that, unless the user's environment says
  * otherwise, make waiting ranks yield their core, as Open MPI needs when ranks outnumber cores,
  * let messages of up to LM_EAGER bytes within a node leave before their receiver asks, and keep
- * a rank that no mpirun or srun has started from setting up what it needs for others.
+ * a rank that no mpirun or srun has started from looking for networks.
  * From now on lm_abort ends all ranks and names this one; when several ranks of a node fail
  * at once, one of them is heard. */
 void lm_comm_start(void);
