@@ -35,6 +35,7 @@ static const struct test_case cases[] = {
     {"conv2d", {"1", "1"}, {IMAGE(1, 1, 1)}},
     {"conv2d", {"5", "3"}, {IMAGE(10, 7, 6)}},
     {"conv2d", {"7", "2x3"}, {IMAGE(1, 5, 6)}},
+    {"conv2d", {"16", "3", "1", "1x2"}, {IMAGE(1, 4, 5)}}, /* in pairs of columns */
     {"conv2d", {"13", "3x1", NULL, "1x0"}, {IMAGE(2, 4, 5)}},
     {"conv2d", {"2", "3", "2", "1"}, {IMAGE(7, 6, 7)}},
     {"conv2d", {"6", "3x2", "3x1", "2x1"}, {IMAGE(3, 5, 4)}},

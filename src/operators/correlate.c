@@ -6,6 +6,8 @@ enum {
     NEAR = 196608 / sizeof(real), /* copied inputs stay in the L2 cache */
     SHARED = 4,                   /* tiles that are worth a copy */
     LINE = 64,                    /* bytes that are fetched together */
+    SIDE = 3,
+    PAIR = 2, /* taps and outputs of a single channel in a row */
 };
 
 /* Taps of some input channels, kernel rows and columns: LM_TAPS or fewer. */
@@ -105,6 +107,43 @@ INLINE void sum_columns(int channels, int taps, const struct strip *s) {
     }
 }
 
+/* The sums of `columns` neighbouring columns, one vector of each, of a single channel's 3 x 3
+ * taps: columns share inputs as well as weights, and so few taps go without a loop. */
+INLINE void sum_neighbours(int channels, int columns, const struct strip *s, const real *x,
+                           real *y) {
+    vec sum[TILE][PAIR], input[PAIR + SIDE - 1];
+    for (int o = 0; o < channels; o++)
+        for (int j = 0; j < columns; j++)
+            sum[o][j] = s->bias[o] - (vec){0};
+    const real *w = s->weight;
+    for (int i = 0; i < SIDE; i++, x += s->x_row, w += SIDE * channels) {
+        for (int j = 0; j < columns; j++)
+            input[j] = keep(load(x + j * s->width));
+        for (int t = 0; t < SIDE; t++) {
+            if (t > 0)
+                input[t + columns - 1] = keep(load(x + (t + columns - 1) * s->width));
+            for (int o = 0; o < channels; o++) {
+                vec weight = keep(w[t * channels + o] - (vec){0});
+                for (int j = 0; j < columns; j++)
+                    sum[o][j] = add_product(sum[o][j], weight, input[t + j]);
+            }
+        }
+    }
+    for (int o = 0; o < channels; o++)
+        for (int j = 0; j < columns; j++)
+            store(y + o * s->y_channel + j * s->width, sum[o][j]);
+}
+
+INLINE void sum_single(int channels, const struct strip *from) {
+    const struct strip copy = *from, *s = &copy; /* in registers, whatever is stored */
+    ptrdiff_t j = 0;
+    for (; j + PAIR <= s->outputs; j += PAIR)
+        for (ptrdiff_t b = 0; b < s->width; b += LANES)
+            sum_neighbours(channels, PAIR, s, s->x + j * s->width + b, s->y + j * s->width + b);
+    for (ptrdiff_t b = 0; j < s->outputs && b < s->width; b += LANES)
+        sum_neighbours(channels, 1, s, s->x + j * s->width + b, s->y + j * s->width + b);
+}
+
 INLINE void sum_strip(int channels, const struct strip *s) {
     if (s->columns == 3)
         sum_columns(channels, 3, s);
@@ -114,7 +153,16 @@ INLINE void sum_strip(int channels, const struct strip *s) {
         sum_columns(channels, 0, s);
 }
 
-/* On its own GCC has registers enough for it. */
+static bool is_single(const struct strip *s) {
+    return s->bias && s->channels == 1 && s->rows == SIDE && s->columns == SIDE &&
+           s->x_output == s->width && s->y_output == s->width && !s->relaxation;
+}
+
+/* On their own GCC has registers enough for them. */
+static __attribute__((noinline)) void sum_single_channel(int channels, const struct strip *s) {
+    WITH_CHANNELS(channels, sum_single, s)
+}
+
 static __attribute__((noinline)) void sum_channels(int channels, const struct strip *s) {
     WITH_CHANNELS(channels, sum_strip, s)
 }
@@ -148,7 +196,10 @@ static void correlate_row(int channels, const struct lm_correlation *k,
         s.x = x + (j * columns->step - columns->padding + wide.from) * k->width;
         s.weight = weight + (wide.from - block->columns.from) * channels;
         s.y = y + (columns->first + j * columns->apart) * k->width;
-        sum_channels(channels, &s);
+        if (is_single(&s))
+            sum_single_channel(channels, &s);
+        else
+            sum_channels(channels, &s);
     }
 }
 
