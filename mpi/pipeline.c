@@ -100,12 +100,9 @@ static bool needs_error(const struct lm_pipeline *pipeline, const struct lm_node
 /* Whether the only child of a layer, on this rank too (else NULL), moves its values as it makes
  * its feedback. The output does not: its feedback may stay the same while values move. */
 static bool is_relaxed_by(const struct lm_pipeline *pipeline, const struct lm_layer *parent,
-                          const struct lm_layer *child, int c,
-                          struct lm_relaxation *relaxation) {
-    const struct lm_passes *passes = pipeline->passes;
+                          const struct lm_layer *child) {
     return parent && child && !child->is_output && parent->plan->n_children == 1 &&
-           child->plan->n_parents == 1 && passes->rule->relaxation &&
-           passes->rule->relaxation(passes->inference, parent, c, relaxation);
+           child->plan->n_parents == 1 && pipeline->passes->rule->relaxation;
 }
 
 static void make_node_errors(const struct lm_pipeline *pipeline, struct lm_node *node, int c) {
@@ -113,8 +110,10 @@ static void make_node_errors(const struct lm_pipeline *pipeline, struct lm_node 
     struct lm_layer_chunk *chunk = &node->layer->chunks[c];
     const struct lm_passes *passes = pipeline->passes;
     struct lm_relaxation relaxation;
-    if (is_relaxed_by(pipeline, parent, node->layer, c, &relaxation))
+    if (is_relaxed_by(pipeline, parent, node->layer)) {
+        relaxation = passes->rule->relaxation(passes->inference, parent, c);
         chunk->relaxation = &relaxation;
+    }
     passes->rule->errors(passes->inference, node->layer, c, pipeline->scratch);
     chunk->relaxation = NULL;
 }
@@ -149,10 +148,9 @@ static bool make_errors(const struct lm_pipeline *pipeline, struct lm_node *node
     return true;
 }
 
-static bool is_relaxed(const struct lm_pipeline *pipeline, const struct lm_node *node, int c) {
-    struct lm_relaxation relaxation;
+static bool is_relaxed(const struct lm_pipeline *pipeline, const struct lm_node *node) {
     return node->layer->plan->n_children > 0 &&
-           is_relaxed_by(pipeline, node->layer, node->up[0].other, c, &relaxation);
+           is_relaxed_by(pipeline, node->layer, node->up[0].other);
 }
 
 /* Values of a node, when the feedback of this step has come. */
@@ -166,7 +164,7 @@ static bool move_values(const struct lm_pipeline *pipeline, struct lm_node *node
         return false;
     double start = omp_get_wtime();
     if (has_error(node, step + 1) && !is_settled(pipeline, node, step + 1) &&
-        !is_relaxed(pipeline, node, c))
+        !is_relaxed(pipeline, node))
         passes->rule->values(passes->inference, node->layer, c, pipeline->scratch);
     spent(pipeline, LM_PASS_INFER, node->layer, start);
     if (step + 1 < inference_end(pipeline))

@@ -37,25 +37,20 @@ const real *lm_rule_feedback(const struct lm_layer *layer, int c,
     return scratch->sum;
 }
 
-bool lm_rule_relaxation_alone(const struct lm_inference *inference,
-                              const struct lm_layer *layer, int c,
-                              struct lm_relaxation *relaxation) {
-    *relaxation = lm_relaxation_of(inference->step, NULL, layer->chunks[c].value);
-    return true;
+struct lm_relaxation lm_rule_relaxation_alone(const struct lm_inference *inference,
+                                              const struct lm_layer *layer, int c) {
+    return lm_relaxation_of(inference->step, NULL, layer->chunks[c].value);
 }
 
-bool lm_rule_relaxation_by_error(const struct lm_inference *inference,
-                                 const struct lm_layer *layer, int c,
-                                 struct lm_relaxation *relaxation) {
+struct lm_relaxation lm_rule_relaxation_by_error(const struct lm_inference *inference,
+                                                 const struct lm_layer *layer, int c) {
     const struct lm_layer_chunk *chunk = &layer->chunks[c];
-    *relaxation = lm_relaxation_of(inference->step, chunk->error, chunk->value);
-    return true;
+    return lm_relaxation_of(inference->step, chunk->error, chunk->value);
 }
 
-void lm_rule_relax(const struct lm_rule *rule, const struct lm_inference *inference,
-                   struct lm_layer *layer, int c, const struct lm_scratch *scratch) {
-    struct lm_relaxation relaxation;
-    if (!layer->is_output && rule->relaxation(inference, layer, c, &relaxation))
+void lm_rule_relax(struct lm_relaxation relaxation, const struct lm_layer *layer, int c,
+                   const struct lm_scratch *scratch) {
+    if (!layer->is_output)
         lm_relax(&relaxation, layer->plan->units * layer->chunks[c].width,
                  lm_rule_feedback(layer, c, scratch));
 }
@@ -65,15 +60,13 @@ void lm_rule_relax(const struct lm_rule *rule, const struct lm_inference *infere
 void lm_rule_relax_value(const struct lm_inference *inference, struct lm_layer *layer, int c,
                          const struct lm_scratch *scratch) {
     struct lm_layer_chunk *chunk = &layer->chunks[c];
-    if (layer->is_output)
+    if (layer->is_output || !layer->plan->clamped) {
+        lm_rule_relax(lm_rule_relaxation_by_error(inference, layer, c), layer, c, scratch);
         return;
+    }
     const real *feedback = lm_rule_feedback(layer, c, scratch);
     size_t n = layer->plan->units * chunk->width;
-    struct lm_relaxation relaxation;
-    lm_rule_relaxation_by_error(inference, layer, c, &relaxation);
-    if (!layer->plan->clamped)
-        lm_relax(&relaxation, n, feedback);
-    for (size_t i = 0; layer->plan->clamped && i < n; i++)
+    for (size_t i = 0; i < n; i++)
         chunk->value[i] +=
             inference->step * ((chunk->forward[i] - chunk->value[i]) - feedback[i]);
 }

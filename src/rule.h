@@ -35,10 +35,10 @@ struct lm_rule {
      * NULL: never. Its errors need not be called then, nor its values in the step before. */
     bool (*settled)(const struct lm_inference *inference, const struct lm_plan *plan,
                     long step);
-    /* Whether `values` of a hidden layer is a relaxation (relaxation.h), and which one; NULL:
-     * never. An only child may be asked to do it as it makes its feedback (layer.h). */
-    bool (*relaxation)(const struct lm_inference *inference, const struct lm_layer *layer,
-                       int c, struct lm_relaxation *relaxation);
+    /* The relaxation (relaxation.h) that `values` of a hidden layer is; NULL: it is none. An
+     * only child may be asked to do it as it makes its feedback (layer.h). */
+    struct lm_relaxation (*relaxation)(const struct lm_inference *inference,
+                                       const struct lm_layer *layer, int c);
     /* The state at the start of inference: value[n] from hat v[n]. Also called for the copies
      * of values that come from another rank. */
     void (*begin)(size_t n, const real *forward, real *value);
@@ -72,16 +72,14 @@ const real *lm_rule_feedback(const struct lm_layer *layer, int c,
 
 /* Relaxations: of a layer whose eps is minus its deviation, by feedback alone; and
  * v += eta (eps - sum of the children's feedback), by chunk->error. */
-bool lm_rule_relaxation_alone(const struct lm_inference *inference,
-                              const struct lm_layer *layer, int c,
-                              struct lm_relaxation *relaxation);
-bool lm_rule_relaxation_by_error(const struct lm_inference *inference,
-                                 const struct lm_layer *layer, int c,
-                                 struct lm_relaxation *relaxation);
+struct lm_relaxation lm_rule_relaxation_alone(const struct lm_inference *inference,
+                                              const struct lm_layer *layer, int c);
+struct lm_relaxation lm_rule_relaxation_by_error(const struct lm_inference *inference,
+                                                 const struct lm_layer *layer, int c);
 
-/* values by rule->relaxation, which is there. The output has none that are free. */
-void lm_rule_relax(const struct lm_rule *rule, const struct lm_inference *inference,
-                   struct lm_layer *layer, int c, const struct lm_scratch *scratch);
+/* values by a relaxation of theirs. The output has none that are free: nothing is done. */
+void lm_rule_relax(struct lm_relaxation relaxation, const struct lm_layer *layer, int c,
+                   const struct lm_scratch *scratch);
 
 /* values of a hidden layer that are kept as such: v += eta (eps - sum of the children's
  * feedback). eps of a clamped layer is made from its own state: chunk->error is not read. */

@@ -12,7 +12,7 @@ static void errors_deviation(const struct lm_inference *inference, struct lm_lay
 
 static void values_deviation(const struct lm_inference *inference, struct lm_layer *layer,
                              int c, const struct lm_scratch *scratch) {
-    lm_rule_relax(&lm_fixed_prediction_deviation, inference, layer, c, scratch);
+    lm_rule_relax(lm_rule_relaxation_alone(inference, layer, c), layer, c, scratch);
 }
 
 /* The error of the output never changes. With eta = 1 a layer's is the feedback that came last:

@@ -21,16 +21,15 @@ static bool is_predicted(const struct lm_layer *layer, int c) {
 
 /* Above the input mu is always hat v. The largest layers are there: that their error is not
  * read spares it the way through memory at every step. */
-static bool relaxation_deviation(const struct lm_inference *inference,
-                                 const struct lm_layer *layer, int c,
-                                 struct lm_relaxation *relaxation) {
-    return (layer->plan->clamped ? lm_rule_relaxation_alone : lm_rule_relaxation_by_error)(
-        inference, layer, c, relaxation);
+static struct lm_relaxation relaxation_deviation(const struct lm_inference *inference,
+                                                 const struct lm_layer *layer, int c) {
+    return layer->plan->clamped ? lm_rule_relaxation_alone(inference, layer, c)
+                                : lm_rule_relaxation_by_error(inference, layer, c);
 }
 
 static void values_deviation(const struct lm_inference *inference, struct lm_layer *layer,
                              int c, const struct lm_scratch *scratch) {
-    lm_rule_relax(&lm_strict_deviation, inference, layer, c, scratch);
+    lm_rule_relax(relaxation_deviation(inference, layer, c), layer, c, scratch);
 }
 
 /* eps of the output layer and its feedback: mu = hat v + (f(v) - f(hat v)). */
