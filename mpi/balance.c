@@ -7,7 +7,7 @@
 
 static const double least_gain = 0.05; /* of the time of blocks, that makes up for more links */
 static const double least_step = 1e-3; /* of the busiest rank's time, for another change */
-static const double patience = 4; /* how much dearer messages are in choosing among changes */
+static const double patience = 4; /* of each message's time, for the choice among changes */
 
 /* --- blocks ------------------------------------------------------------------------------- */
 

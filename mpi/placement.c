@@ -46,6 +46,11 @@ static bool check_ranks(const struct lm_network *network, int n_ranks, int n_rep
     return true;
 }
 
+static void place_evenly(struct lm_placement *placement) {
+    for (int l = 0; l < placement->n_layers; l++)
+        placement->rank[l] = (int)((long)l * placement->n_ranks / placement->n_layers);
+}
+
 bool lm_placement_init(struct lm_placement *placement, const struct lm_network *network,
                        const struct lm_placement_plan *plan, struct lm_status *status) {
     int n_replicas = plan->n_replicas > 0 ? plan->n_replicas : 1;
@@ -59,8 +64,8 @@ bool lm_placement_init(struct lm_placement *placement, const struct lm_network *
         lm_placement_clear(placement);
         return false;
     }
-    for (int l = 0; l < network->n_layers && !plan->by_hand; l++)
-        placement->rank[l] = (int)((long)l * placement->n_ranks / network->n_layers);
+    if (!plan->by_hand)
+        place_evenly(placement);
     return true;
 }
 

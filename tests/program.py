@@ -28,7 +28,8 @@ slow = pytest.mark.skipif(SANITIZED, reason="too slow with sanitizers")
 
 ENVIRONMENT = {**os.environ, "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
                "OMPI_MCA_rmaps_base_oversubscribe": "1",
-               "OMPI_MCA_hwloc_base_binding_policy": "none", "OMPI_MCA_pml": "ob1", "OPENBLAS_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive",
+               "OMPI_MCA_hwloc_base_binding_policy": "none", "OMPI_MCA_pml": "ob1",
+               "OPENBLAS_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive",
                "ASAN_OPTIONS": "detect_leaks=0"}
 
 CONV = """

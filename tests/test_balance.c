@@ -7,11 +7,10 @@
 #include "runner.h"
 
 #include <math.h>
-#include <string.h>
 
 enum { MOST = 9, N = 20, BATCH = 64, CHUNK = 32 };
 
-/* A chain of n layers of 2 units, which messages of cost next to nothing, but for layer b. */
+/* A chain of n layers of 2 units, whose messages cost next to nothing, but for layer b. */
 static struct lm_network *chain(int n, const char *units) {
     static const char *const names[] = {"a", "b", "c", "d", "e", "f", "g", "h", "i"};
     struct lm_layer_spec layers[MOST] = {{0}};
@@ -128,8 +127,7 @@ START_TEST(as_many_ranks_as_layers_get_one_each) {
 }
 END_TEST
 
-/* Layers far from the output have errors at fewer steps: no two blocks are equal, but others.
- */
+/* Layers far from the output have errors at fewer steps: blocks cannot be equal. */
 START_TEST(layers_far_from_the_input_cost_more) {
     struct lm_network *network = chain(MOST, "2");
     struct lm_flops flops[MOST];

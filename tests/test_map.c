@@ -453,11 +453,11 @@ static void expect_inference(struct setup *s, const real *const dx[], real *cons
 }
 
 /* A pull back that moves the values of the only input, at once or behind it, as `ex` does. */
-static void expect_relaxation(struct setup *s, real *ex) {
+static void expect_relaxation(struct setup *s, const real *error, real *ex) {
     size_t n = s->units[0] * WIDTH;
     real *value = made_up(n, 1, 3), *expected = made_up(n, 1, 3);
-    struct lm_relaxation behind = lm_relaxation_of((real)0.1, s->dx[0], expected);
-    struct lm_relaxation at_once = lm_relaxation_of((real)0.1, s->dx[0], value);
+    struct lm_relaxation behind = lm_relaxation_of((real)0.1, error, expected);
+    struct lm_relaxation at_once = lm_relaxation_of((real)0.1, error, value);
     struct lm_map_run run = s->run;
     lm_map_forward(&run);
     lm_map_pull_input(&run, s->e, &ex);
@@ -478,8 +478,10 @@ static void expect_inferences(struct setup *s) {
     }
     expect_inference(s, (const real *const *)s->dx, ex, expected);
     expect_inference(s, NULL, ex, expected);
-    if (s->n_inputs == 1)
-        expect_relaxation(s, ex[0]);
+    if (s->n_inputs == 1) {
+        expect_relaxation(s, NULL, ex[0]);
+        expect_relaxation(s, s->dx[0], ex[0]);
+    }
     if (s->n_inputs > 1) {
         const real *dx[MAX_INPUTS] = {NULL, s->dx[1]};
         real *one[MAX_INPUTS] = {NULL, ex[1]};

@@ -1,4 +1,4 @@
-/* Placement: one layer per rank, blocks, by hand. */
+/* Placement: blocks of layers, by hand, replicas. */
 #include "placement.h"
 
 #include "make_network.h"
@@ -25,20 +25,8 @@ static void place(struct lm_placement *placement, const struct lm_network *netwo
               placement->n_layers == network->n_layers);
 }
 
-START_TEST(as_many_ranks_as_layers_gives_one_each) {
-    for (int n = 1; n <= MOST_LAYERS; n++) {
-        struct lm_network *network = chain(n);
-        struct lm_placement placement;
-        place(&placement, network, n, NULL);
-        for (int l = 0; l < n; l++)
-            ck_assert(placement.rank[l] == l);
-        lm_placement_clear(&placement);
-        lm_network_destroy(network);
-    }
-}
-END_TEST
-
-START_TEST(fewer_get_blocks_of_about_as_many_layers) {
+/* As many ranks as layers get one each. */
+START_TEST(ranks_get_blocks_of_about_as_many_layers) {
     for (int n = 1; n <= MOST_LAYERS; n++)
         for (int ranks = 1; ranks <= n; ranks++) {
             struct lm_network *network = chain(n);
@@ -149,8 +137,7 @@ START_TEST(edges_between_ranks_are_counted) {
 END_TEST
 
 int main(void) {
-    return RUN_TESTS("placement", as_many_ranks_as_layers_gives_one_each,
-                     fewer_get_blocks_of_about_as_many_layers, by_hand_is_taken_as_it_is,
-                     replicas_are_whole_copies, numbers_that_do_not_fit_are_refused,
-                     edges_between_ranks_are_counted);
+    return RUN_TESTS("placement", ranks_get_blocks_of_about_as_many_layers,
+                     by_hand_is_taken_as_it_is, replicas_are_whole_copies,
+                     numbers_that_do_not_fit_are_refused, edges_between_ranks_are_counted);
 }

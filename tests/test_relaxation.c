@@ -20,11 +20,13 @@ static void expect_formula(const real *error) {
     draw(2, before);
     struct lm_relaxation relaxation = lm_relaxation_of((real)0.1, error, value);
     lm_relax(&relaxation, N, feedback);
+    const double keep = (double)relaxation.keep, step = (double)relaxation.step;
     for (size_t i = 0; i < N; i++) {
-        double own = error ? (double)error[i] : -(double)before[i];
-        double expected = (double)before[i] + 0.1 * (own - (double)feedback[i]);
+        double by_error = (double)before[i] + (error ? step * (double)error[i] : 0);
+        double expected =
+            (error ? by_error : keep * (double)before[i]) - step * (double)feedback[i];
         ck_assert_double_le(fabs((double)value[i] - expected),
-                            sizeof(real) == 4 ? 2e-7 : 2e-15);
+                            sizeof(real) == 4 ? 1e-7 : 1e-15);
     }
 }
 

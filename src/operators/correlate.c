@@ -6,8 +6,8 @@ enum {
     NEAR = 196608 / sizeof(real), /* copied inputs stay in the L2 cache */
     SHARED = 4,                   /* tiles that are worth a copy */
     LINE = 64,                    /* bytes that are fetched together */
-    SIDE = 3,
-    PAIR = 2, /* taps and outputs of a single channel in a row */
+    SIDE = 3,                     /* taps of a single channel in a row */
+    PAIR = 2,                     /* outputs that are made of them together */
 };
 
 /* Taps of some input channels, kernel rows and columns: LM_TAPS or fewer. */
@@ -153,6 +153,7 @@ INLINE void sum_strip(int channels, const struct strip *s) {
         sum_columns(channels, 0, s);
 }
 
+/* Whether 3 x 3 taps of one channel, at neighbouring inputs, are all that the outputs sum. */
 static bool is_single(const struct strip *s) {
     return s->bias && s->channels == 1 && s->rows == SIDE && s->columns == SIDE &&
            s->x_output == s->width && s->y_output == s->width && !s->relaxation;

@@ -2,10 +2,11 @@
  * its pull back. Internal to the operators.
  *
  * Sums are kept in registers, a tile of up to TILE channels x WIDE vectors of inputs
- * (vector.h). Taps are summed up block by block: the weights of a block are put side by side
- * for each tile, and where several tiles read the same inputs these are copied once to where
- * the L2 cache keeps them. An output is the same sum in the same order whatever rows and
- * channels it is made with. */
+ * (vector.h), or two columns of one vector where 3 x 3 taps of one channel are all. Taps are
+ * summed up block by block: the weights of a block are put side by side for each tile, and
+ * where several tiles read the same inputs these are copied once to where the L2 cache keeps
+ * them. An output is the same sum in the same order whatever rows and channels it is made with.
+ */
 #ifndef LAMINA_CORRELATE_H
 #define LAMINA_CORRELATE_H
 

@@ -1,10 +1,10 @@
 /* Vectors of inputs, and tiles of them that are summed in registers.
  *
- * A tile is up to TILE channels x WIDE vectors, or FLAT x BROAD where inputs are many enough:
- * that takes fewer instructions, a weight being loaded once for BROAD vectors. Functions that
- * work on tiles are INLINE and called with constant sizes, so that the compiler keeps their
- * arrays in registers: 12, which are enough for two multiplications and additions to begin in
- * each cycle. */
+ * A tile is up to TILE channels x WIDE vectors; in multiply.h FLAT x BROAD where inputs are
+ * many enough, which takes fewer instructions, a weight being loaded once for BROAD vectors.
+ * Functions that work on tiles are INLINE and called with constant sizes, so that the compiler
+ * keeps their arrays in registers: 12, which are enough for two multiplications and additions
+ * to begin in each cycle. */
 #ifndef LAMINA_VECTOR_H
 #define LAMINA_VECTOR_H
 
