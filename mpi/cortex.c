@@ -10,8 +10,6 @@
 #include "schedule.h"
 
 #include <omp.h>
-#include <sched.h>
-#include <stdatomic.h>
 #include <string.h>
 
 struct lm_cortex {
@@ -28,7 +26,7 @@ struct lm_cortex {
     struct lm_learning *learning;
     struct lm_lesson *lessons;  /* (nodes) */
     struct lm_scratch *scratch; /* (threads) */
-    atomic_long *reached;       /* (chunks) steps that are done */
+    struct lm_reached *reached; /* (chunks) */
 };
 
 /* --- making ------------------------------------------------------------------------- */
@@ -175,91 +173,74 @@ int *lm_cortex_label(const struct lm_cortex *cortex, int c) {
 struct job {
     const struct lm_passes *passes;
     long begun, steps;
-    const double *cost;                 /* (steps) without links */
+    struct lm_schedule *schedule; /* NULL: there are links, and chunks belong to threads */
     const struct lm_learning *learning; /* NULL: no chunk learns on its own */
     double *seconds;                    /* (threads, LM_PASSES) */
 };
 
-struct worker {
-    struct lm_cortex *cortex;
-    const struct job *job;
-    int thread, threads;
-};
-
-/* Steps first .. end - 1 of every stride-th chunk from `chunk` on. */
-static void run_chunks(const struct worker *worker, int chunk, int stride, long first,
-                       long end) {
-    struct lm_cortex *cortex = worker->cortex;
-    const struct job *job = worker->job;
-    lm_pipeline_run(
-        &(struct lm_pipeline){.nodes = &cortex->nodes,
-                              .passes = job->passes,
-                              .begun = job->begun,
-                              .learning = job->learning,
-                              .chunk = chunk,
-                              .stride = stride,
-                              .n_chunks = cortex->n_chunks,
-                              .first = first,
-                              .end = end,
-                              .scratch = &cortex->scratch[worker->thread],
-                              .seconds = job->seconds + worker->thread * LM_PASSES});
-}
-
-/* Without messages chunks pass from thread to thread, so that all get the same work. */
-static void run_turns(const struct worker *worker) {
-    struct lm_cortex *cortex = worker->cortex;
-    int n = cortex->n_chunks;
-    const struct lm_schedule schedule = {.threads = worker->threads,
-                                         .n_chunks = n,
-                                         .width = cortex->nodes.width,
-                                         .last_width =
-                                             n ? lm_width(lm_cortex_count(cortex, n - 1)) : 0,
-                                         .steps = worker->job->steps,
-                                         .cost = worker->job->cost};
-    struct lm_turn turn;
-    for (int c = 0; c < n; c++) {
-        if (!lm_schedule_turn(&schedule, worker->thread, c, &turn))
-            continue;
-        while (atomic_load(&cortex->reached[c]) < turn.first)
-            sched_yield();
-        run_chunks(worker, c, n, turn.first, turn.end);
-        atomic_store(&cortex->reached[c], turn.end);
-    }
+/* Steps first .. end - 1 of every stride-th chunk from `chunk` on below `end_chunk`. */
+static void run_chunks(struct lm_cortex *cortex, const struct job *job, int chunk,
+                       int end_chunk, int stride, long first, long end) {
+    int thread = omp_get_thread_num();
+    lm_pipeline_run(&(struct lm_pipeline){.nodes = &cortex->nodes,
+                                          .passes = job->passes,
+                                          .begun = job->begun,
+                                          .learning = job->learning,
+                                          .chunk = chunk,
+                                          .stride = stride,
+                                          .n_chunks = end_chunk,
+                                          .first = first,
+                                          .end = end,
+                                          .scratch = &cortex->scratch[thread],
+                                          .seconds = job->seconds + thread * LM_PASSES});
 }
 
 static void run_threads(struct lm_cortex *cortex, const struct job *job) {
-    for (int c = 0; c < cortex->n_chunks; c++)
-        atomic_store(&cortex->reached[c], 0);
+    int n = cortex->n_chunks;
 #pragma omp parallel num_threads(cortex->plan.threads)
     {
-        struct worker worker = {cortex, job, omp_get_thread_num(), omp_get_num_threads()};
-        if (cortex->nodes.has_links)
-            run_chunks(&worker, worker.thread, worker.threads, 0, job->steps);
-        else
-            run_turns(&worker);
+        struct lm_turn turn;
+        if (!job->schedule)
+            run_chunks(cortex, job, omp_get_thread_num(), n, omp_get_num_threads(), 0,
+                       job->steps);
+        while (job->schedule && lm_schedule_take(job->schedule, omp_get_thread_num(), &turn)) {
+            run_chunks(cortex, job, turn.chunk, turn.chunk + 1, 1, turn.first, turn.end);
+            lm_schedule_give(job->schedule, &turn);
+        }
     }
 }
 
-/* Operations in each step of a chunk, all steps of inference alike: cost (steps). */
-static void estimate_costs(const struct lm_cortex *cortex, const struct lm_passes *passes,
-                           long steps, double cost[]) {
+/* Operations of a step, all steps of inference alike. */
+static double estimate_step(const struct lm_cortex *cortex, const struct lm_passes *passes,
+                            const struct lm_flops flops[], long step) {
+    const struct lm_nodes *nodes = &cortex->nodes;
+    double sum = 0, n = (double)lm_pipeline_inference(passes);
+    enum lm_pass pass = lm_pipeline_pass(passes, step);
+    if (pass == LM_PASS_LEARN)
+        return flops[nodes->node[lm_pipeline_learner(passes, step)].layer->index].learn;
+    for (int i = 0; i < nodes->n; i++) {
+        const struct lm_flops *own = &flops[nodes->node[i].layer->index];
+        sum += pass == LM_PASS_INFER ? (own->predict + own->feedback) / n : own->forward;
+    }
+    return sum;
+}
+
+/* Operations in steps s and on of a chunk: left (steps + 1). */
+static void estimate_steps(const struct lm_cortex *cortex, const struct lm_passes *passes,
+                           long steps, double left[]) {
+    const struct lm_network *network = cortex->plan.network;
     const struct lm_inference *inference = passes->inference;
-    struct lm_flops flops = {.forward = 1};
     long n = lm_pipeline_inference(passes);
+    struct lm_flops *flops = lm_allocate((size_t)network->n_layers, sizeof *flops);
+    for (int l = 0; !inference && l < network->n_layers; l++)
+        flops[l].forward = 1;
     if (inference)
-        flops = lm_flops_training(cortex->plan.network, passes->rule, (double)inference->step,
-                                  n > 0 ? n : 1, inference->presynaptic_value);
-    for (long s = 0; s < steps; s++)
-        switch (lm_pipeline_pass(passes, s)) {
-        case LM_PASS_INFER:
-            cost[s] = (flops.predict + flops.feedback) / (double)n;
-            break;
-        case LM_PASS_LEARN:
-            cost[s] = flops.learn;
-            break;
-        default:
-            cost[s] = flops.forward;
-        }
+        lm_flops_of_layers(network, passes->rule, (double)inference->step, n > 0 ? n : 1,
+                           inference->presynaptic_value, flops);
+    left[steps] = 0;
+    for (long s = steps - 1; s >= 0; s--)
+        left[s] = left[s + 1] + estimate_step(cortex, passes, flops, s);
+    lm_free(flops);
 }
 
 /* --- learning ------------------------------------------------------------------------ */
@@ -324,13 +305,27 @@ void lm_cortex_run(struct lm_cortex *cortex, const struct lm_passes *passes) {
     long begun = passes->goes_on ? cortex->steps : 0;
     lm_traffic_open(passes->forward_phase);
     bool learns = begin_learning(cortex, passes);
-    long steps = lm_pipeline_steps(passes, learns);
-    double *cost = lm_allocate((size_t)steps, sizeof *cost);
+    int n = cortex->n_chunks;
+    long steps = lm_pipeline_steps(passes, learns ? cortex->nodes.n : 0);
+    double *left = lm_allocate((size_t)steps + 1, sizeof *left);
     double *seconds = lm_allocate((size_t)(threads * LM_PASSES), sizeof *seconds);
-    const struct job job = {passes, begun, steps, cost, learns ? cortex->learning : NULL,
+    struct lm_schedule schedule = {.threads = threads,
+                                   .n_chunks = n,
+                                   .width = cortex->nodes.width,
+                                   .last_width =
+                                       n ? lm_width(lm_cortex_count(cortex, n - 1)) : 0,
+                                   .steps = steps,
+                                   .left = left,
+                                   .reached = cortex->reached};
+    const struct job job = {passes,
+                            begun,
+                            steps,
+                            cortex->nodes.has_links ? NULL : &schedule,
+                            learns ? cortex->learning : NULL,
                             seconds};
-    if (!cortex->nodes.has_links)
-        estimate_costs(cortex, passes, steps, cost);
+    if (job.schedule)
+        estimate_steps(cortex, passes, steps, left);
+    memset(cortex->reached, 0, (size_t)n * sizeof *cortex->reached);
     if (steps > 0)
         run_threads(cortex, &job);
     double start = omp_get_wtime();
@@ -339,7 +334,7 @@ void lm_cortex_run(struct lm_cortex *cortex, const struct lm_passes *passes) {
     add_seconds(cortex, &job, omp_get_wtime() - start);
     lm_traffic_close();
     cortex->steps = begun + lm_pipeline_inference(passes);
-    lm_free(cost);
+    lm_free(left);
     lm_free(seconds);
 }
 

@@ -29,14 +29,18 @@ long lm_pipeline_inference(const struct lm_passes *passes) {
     return passes->rule && passes->rule->sweeps && passes->steps > 1 ? 1 : passes->steps;
 }
 
-long lm_pipeline_steps(const struct lm_passes *passes, bool learns) {
-    return passes->forward + lm_pipeline_inference(passes) + learns;
+long lm_pipeline_steps(const struct lm_passes *passes, int learners) {
+    return passes->forward + lm_pipeline_inference(passes) + learners;
 }
 
 enum lm_pass lm_pipeline_pass(const struct lm_passes *passes, long s) {
     if (passes->forward && s == 0)
         return LM_PASS_FORWARD;
     return s < passes->forward + lm_pipeline_inference(passes) ? LM_PASS_INFER : LM_PASS_LEARN;
+}
+
+int lm_pipeline_learner(const struct lm_passes *passes, long s) {
+    return (int)(s - passes->forward - lm_pipeline_inference(passes));
 }
 
 /* The step of inference, counted since hat v, that step s is; and the one behind the last. */
@@ -265,12 +269,14 @@ static bool go_through(const struct lm_pipeline *pipeline, struct flight *flight
     const struct lm_passes *passes = pipeline->passes;
     enum lm_pass pass = lm_pipeline_pass(passes, flight->step);
     const struct round *rounds = rounds_of(passes, pass);
-    int n = pipeline->nodes->n;
+    bool learns = pass == LM_PASS_LEARN;
+    int first = learns ? lm_pipeline_learner(passes, flight->step) : 0;
+    int n = learns ? 1 : pipeline->nodes->n;
     lm_traffic_turn(pass == LM_PASS_FORWARD ? passes->forward_phase : passes->infer_phase);
     for (; rounds[flight->round].work; flight->round++, flight->node = 0)
         for (; flight->node < n; flight->node++) {
             const struct round *round = &rounds[flight->round];
-            int i = round->down ? n - 1 - flight->node : flight->node;
+            int i = round->down ? n - 1 - flight->node : first + flight->node;
             if (!round->work(pipeline, &pipeline->nodes->node[i], flight->chunk, flight->step))
                 return false;
             *moved = true;

@@ -1,11 +1,11 @@
 /* Pipeline: one thread takes its chunks of a batch through the passes.
  *
  * A chunk goes through steps: one for its feedforward pass (with the loading before it), those
- * of inference, one for learning. A few chunks are under way at a time. The thread goes on with
- * the first of them that can: with one chunk as far as its messages have come, then with the
- * next, so that one computes while another's messages travel, and those under way stay in
- * cache. Without messages to wait for that is one chunk after the other. Internal to the
- * cortex. */
+ * of inference, one for each layer that learns. A few chunks are under way at a time. The
+ * thread goes on with the first of them that can: with one chunk as far as its messages have
+ * come, then with the next, so that one computes while another's messages travel, and those
+ * under way stay in cache. Without messages to wait for that is one chunk after the other.
+ * Internal to the cortex. */
 #ifndef LAMINA_PIPELINE_H
 #define LAMINA_PIPELINE_H
 
@@ -26,11 +26,13 @@ struct lm_pipeline {
     double *seconds; /* (LM_PASSES) of this thread: what the passes take is added */
 };
 
-/* Steps of a chunk in all; of inference among them; and the pass of step s, loading being part
- * of LM_PASS_FORWARD. */
-long lm_pipeline_steps(const struct lm_passes *passes, bool learns);
+/* Steps of a chunk in all, with so many nodes that learn; of inference among them; the pass of
+ * step s, loading being part of LM_PASS_FORWARD; and the node that learns at step s of
+ * LM_PASS_LEARN. */
+long lm_pipeline_steps(const struct lm_passes *passes, int learners);
 long lm_pipeline_inference(const struct lm_passes *passes);
 enum lm_pass lm_pipeline_pass(const struct lm_passes *passes, long s);
+int lm_pipeline_learner(const struct lm_passes *passes, long s);
 
 /* Do them; at the end all messages have come, and all that were sent have left. Neighbour;
  * threads may work on different chunks. */

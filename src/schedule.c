@@ -1,36 +1,68 @@
 #include "schedule.h"
 
-static double sum_of(long steps, const double cost[]) {
-    double sum = 0;
-    for (long s = 0; s < steps; s++)
-        sum += cost[s];
-    return sum;
+/* What is left to do of chunk c. */
+static double left_of(const struct lm_schedule *schedule, int c) {
+    size_t width = c < schedule->n_chunks - 1 ? schedule->width : schedule->last_width;
+    return (double)width * schedule->left[schedule->reached[c].steps];
 }
 
-/* How many of its last steps a chunk has before `place`, to the nearest. */
-static long steps_before(const struct lm_schedule *schedule, double place, double start,
-                         double width) {
-    long last = schedule->steps - 1, n = 0;
-    for (double at = start; n <= last; n++) {
-        double length = width * schedule->cost[last - n];
-        if (at + length / 2 > place)
-            break;
-        at += length;
+static bool is_free(const struct lm_schedule *schedule, int c) {
+    return !schedule->reached[c].taken && schedule->reached[c].steps < schedule->steps;
+}
+
+/* Chunks that nobody has begun, those that are not done, and the free one with most left, from
+ * `first` on in a circle; -1: none is free. */
+struct state {
+    int fresh, open, longest;
+};
+
+static struct state look(const struct lm_schedule *schedule, int first) {
+    struct state state = {.longest = -1};
+    int n = schedule->n_chunks;
+    for (int i = 0; i < n; i++) {
+        int c = (first + i) % n;
+        const struct lm_reached *reached = &schedule->reached[c];
+        state.fresh += reached->steps == 0 && !reached->taken;
+        state.open += reached->steps < schedule->steps;
+        if (is_free(schedule, c) &&
+            (state.longest < 0 || left_of(schedule, c) > left_of(schedule, state.longest)))
+            state.longest = c;
     }
-    return n;
+    return state;
 }
 
-bool lm_schedule_turn(const struct lm_schedule *schedule, int thread, int c,
-                      struct lm_turn *turn) {
-    int last = schedule->n_chunks - 1, threads = schedule->threads;
-    double all = sum_of(schedule->steps, schedule->cost), wide = (double)schedule->width;
-    double own = c < last ? wide : (double)schedule->last_width, start = c * wide * all;
-    double length = (last * wide + (double)schedule->last_width) * all;
-    long before = 0, within = schedule->steps;
-    if (thread > 0)
-        before = steps_before(schedule, length * thread / threads, start, own);
-    if (thread < threads - 1)
-        within = steps_before(schedule, length * (thread + 1) / threads, start, own);
-    *turn = (struct lm_turn){schedule->steps - within, schedule->steps - before};
-    return turn->first < turn->end;
+/* Where a thread's share of what is left of a chunk is done. */
+static long share_end(const struct lm_schedule *schedule, long first) {
+    double left = schedule->left[first] * (1 - 1.0 / (schedule->threads + 1));
+    long end = first + 1;
+    while (end < schedule->steps && schedule->left[end] > left)
+        end++;
+    return end;
+}
+
+static bool take(struct lm_schedule *schedule, int thread, struct lm_turn *turn) {
+    struct state state = look(schedule, thread * schedule->n_chunks / schedule->threads);
+    if (state.longest < 0)
+        return false;
+    int threads = schedule->threads;
+    bool whole =
+        threads == 1 || state.fresh > threads + 1 + threads / 4 || state.open <= threads;
+    struct lm_reached *reached = &schedule->reached[state.longest];
+    turn->chunk = state.longest;
+    turn->first = reached->steps;
+    turn->end = whole ? schedule->steps : share_end(schedule, turn->first);
+    reached->taken = true;
+    return true;
+}
+
+bool lm_schedule_take(struct lm_schedule *schedule, int thread, struct lm_turn *turn) {
+    bool found;
+#pragma omp critical(lm_schedule)
+    found = take(schedule, thread, turn);
+    return found;
+}
+
+void lm_schedule_give(struct lm_schedule *schedule, const struct lm_turn *turn) {
+#pragma omp critical(lm_schedule)
+    schedule->reached[turn->chunk] = (struct lm_reached){.steps = turn->end};
 }

@@ -1,36 +1,46 @@
-/* Schedule: which steps of which chunks each thread does.
+/* Schedule: which thread does which steps of which chunks.
  *
- * Chunks need not know of each other, but the steps of one follow each other. Whole chunks
- * seldom come out even (10 chunks on 4 threads, or a last chunk of a few inputs), so a chunk
- * may pass from one thread to the next: the chunks stand one behind the other, as long as they
- * are wide and their steps costly, and each thread takes the same length of that line (R.
- * McNaughton, "Scheduling with deadlines and loss functions", Management Science 6, 1959). Of a
- * chunk that is cut, the thread behind the cut does the first steps before all else, and the
- * thread before it the last ones, after all else: then they are mostly ready for it. No bit
- * depends on the schedule. */
+ * Chunks need not know of each other, but the steps of one follow each other. A thread takes a
+ * chunk through all of its steps, while it stays in cache, and then the next one. Whole chunks
+ * seldom come out even (10 chunks on 4 threads, a last chunk of a few inputs, a core that
+ * others use too), so the last ones, a few more than there are threads, go from thread to
+ * thread: who is free takes the one with most left to do, and of n threads does 1 / (n + 1) of
+ * that. So they come to their ends together, in ever smaller parts. (Chunks that may be
+ * interrupted can come out even: R. McNaughton, "Scheduling with deadlines and loss functions",
+ * Management Science 6, 1959. To go on with the longest keeps them so when nobody knows how
+ * fast threads will be.) No bit depends on the schedule. */
 #ifndef LAMINA_SCHEDULE_H
 #define LAMINA_SCHEDULE_H
 
 #include <stdbool.h>
 #include <stddef.h>
 
-/* n_chunks chunks, all `width` wide but the last, and the steps of each. */
+/* How far a chunk is. */
+struct lm_reached {
+    long steps; /* that are done */
+    bool taken; /* a thread does some now */
+};
+
+/* n_chunks chunks, all `width` wide but the last. */
 struct lm_schedule {
     int threads, n_chunks;
     size_t width, last_width;
-    long steps;
-    const double *cost; /* (steps) of each, in any unit; 0 or more */
+    long steps;                 /* of each chunk */
+    const double *left;         /* (steps + 1) what steps s and on cost, in any unit */
+    struct lm_reached *reached; /* (n_chunks) zero at first */
 };
 
-/* Steps first .. end - 1 of a chunk, to be done when those before are. */
+/* Steps first .. end - 1 of a chunk. */
 struct lm_turn {
+    int chunk;
     long first, end;
 };
 
-/* The turn of thread `thread` in chunk c, if it has one. Threads do theirs in the order of the
- * chunks. None waits for ever: a turn only waits for one of a later thread, which waits for
- * none before. Thread-safe. */
-bool lm_schedule_turn(const struct lm_schedule *schedule, int thread, int c,
-                      struct lm_turn *turn);
+/* What the thread that asks is to do next; false: nothing more. The steps before are done.
+ * Thread-safe, and so is the next. */
+bool lm_schedule_take(struct lm_schedule *schedule, int thread, struct lm_turn *turn);
+
+/* It is done. */
+void lm_schedule_give(struct lm_schedule *schedule, const struct lm_turn *turn);
 
 #endif

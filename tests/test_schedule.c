@@ -1,65 +1,68 @@
-/* Schedule: threads do every step of every chunk once, evenly, and never wait for each other in
- * a circle. */
+/* Schedule: threads do every step of every chunk once and in order, each chunk in one go but
+ * for the last ones, and come to their ends together, however fast each of them is. */
 #include "schedule.h"
 
 #include "runner.h"
 
-#include <math.h>
 #include <stdbool.h>
 
-enum { CHUNKS = 12, THREADS = 7, STEPS = 20 };
+enum { CHUNKS = 12, THREADS = 7, STEPS = 20, WIDTH = 32, LAST_WIDTH = 16 };
 
-struct turn {
-    int chunk;
-    struct lm_turn steps;
+struct play {
+    struct lm_schedule schedule;
+    double left[STEPS + 1];
+    struct lm_reached reached[CHUNKS];
+    long done[CHUNKS];
+    int turns, parts; /* taken in all, and of them those that are not whole chunks */
+    double end[THREADS];
 };
 
-struct plan {
-    int n[THREADS];
-    struct turn turns[THREADS][CHUNKS];
-};
-
-/* Chunks of 32 inputs, the last of 16; NULL: all steps cost the same. */
-static void make(struct plan *plan, int threads, int chunks, long steps, const double cost[]) {
-    double same[STEPS];
-    for (int s = 0; s < STEPS; s++)
-        same[s] = 1;
-    const struct lm_schedule schedule = {threads, chunks, 32, 16, steps, cost ? cost : same};
-    for (int t = 0; t < threads; t++) {
-        plan->n[t] = 0;
-        for (int c = 0; c < chunks; c++) {
-            struct turn *turn = &plan->turns[t][plan->n[t]];
-            turn->chunk = c;
-            if (lm_schedule_turn(&schedule, t, c, &turn->steps))
-                plan->n[t]++;
-        }
-    }
+/* cost NULL: all steps cost 1. */
+static void begin(struct play *play, int threads, int chunks, long steps, const double cost[]) {
+    *play = (struct play){
+        .schedule = {threads, chunks, WIDTH, LAST_WIDTH, steps, play->left, play->reached}};
+    for (long s = steps - 1; s >= 0; s--)
+        play->left[s] = play->left[s + 1] + (cost ? cost[s] : 1);
 }
 
-/* Let threads go on one after the other as far as they can; whether all is done, each step when
- * those before it are. */
-static bool can_run(const struct plan *plan, int threads, int chunks, long steps) {
-    long reached[CHUNKS] = {0};
-    int next[THREADS] = {0};
-    for (bool moved = true; moved;) {
-        moved = false;
-        for (int t = 0; t < threads; t++) {
-            const struct turn *turn = &plan->turns[t][next[t]];
-            if (next[t] == plan->n[t] || reached[turn->chunk] != turn->steps.first)
-                continue;
-            ck_assert_int_lt(turn->steps.first, turn->steps.end);
-            reached[turn->chunk] = turn->steps.end;
-            next[t]++;
-            moved = true;
-        }
-    }
-    for (int c = 0; c < chunks; c++)
-        if (reached[c] != steps)
-            return false;
-    for (int t = 0; t < threads; t++)
-        if (next[t] != plan->n[t])
-            return false;
+static double cost_of(const struct play *play, const struct lm_turn *turn) {
+    int width = turn->chunk < play->schedule.n_chunks - 1 ? WIDTH : LAST_WIDTH;
+    return width * (play->left[turn->first] - play->left[turn->end]);
+}
+
+/* A thread takes a turn; whether there was one. What it takes must be next in its chunk. */
+static bool take(struct play *play, int thread, struct lm_turn *turn) {
+    if (!lm_schedule_take(&play->schedule, thread, turn))
+        return false;
+    ck_assert_int_eq(turn->first, play->done[turn->chunk]);
+    ck_assert_int_lt(turn->first, turn->end);
+    ck_assert_int_le(turn->end, play->schedule.steps);
+    play->done[turn->chunk] = turn->end;
+    play->turns++;
+    play->parts += turn->end - turn->first < play->schedule.steps;
     return true;
+}
+
+/* All of it, by threads of so many units of cost a second (NULL: 1 each). */
+static void run(struct play *play, const double speed[]) {
+    int threads = play->schedule.threads, left = threads;
+    struct lm_turn turn[THREADS];
+    bool works[THREADS], ended[THREADS] = {false};
+    for (int t = 0; t < threads; t++)
+        works[t] = false;
+    while (left > 0) {
+        int next = -1;
+        for (int t = 0; t < threads; t++)
+            if (!ended[t] && (next < 0 || play->end[t] < play->end[next]))
+                next = t;
+        if (works[next])
+            lm_schedule_give(&play->schedule, &turn[next]);
+        works[next] = take(play, next, &turn[next]);
+        ended[next] = !works[next];
+        left -= ended[next];
+        if (works[next])
+            play->end[next] += cost_of(play, &turn[next]) / (speed ? speed[next] : 1);
+    }
 }
 
 /* From no work at all to more threads than chunks; steps that cost the same, different steps,
@@ -70,73 +73,94 @@ START_TEST(every_step_is_done_once_in_order) {
         {7, 1, 1, 1, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0.1, 30},
         {0, 3, 0, 0, 1, 1, 1, 0, 0, 1, 1, 0, 1, 1, 1, 1, 1, 1, 0, 0},
         {0}};
-    struct plan plan;
+    struct play play;
     for (int k = 0; k < 4; k++)
         for (int threads = 1; threads <= THREADS; threads++)
             for (int chunks = 0; chunks <= CHUNKS; chunks++)
                 for (long steps = 0; steps <= STEPS; steps++) {
-                    make(&plan, threads, chunks, steps, costs[k]);
-                    ck_assert(can_run(&plan, threads, chunks, steps));
+                    begin(&play, threads, chunks, steps, costs[k]);
+                    run(&play, NULL);
+                    for (int c = 0; c < chunks; c++)
+                        ck_assert_int_eq(play.done[c], steps);
                 }
 }
 END_TEST
 
-/* What thread t has to do. */
-static double work_of(const struct plan *plan, int t, const double cost[]) {
-    double work = 0;
-    for (int i = 0; i < plan->n[t]; i++) {
-        const struct turn *turn = &plan->turns[t][i];
-        for (long s = turn->steps.first; s < turn->steps.end; s++)
-            work += (turn->chunk < 9 ? 32 : 16) * (cost ? cost[s] : 1);
+/* How long the first thread to end waits for the last one. */
+static double wait_of(const struct play *play) {
+    double first = play->end[0], last = play->end[0];
+    for (int t = 1; t < play->schedule.threads; t++) {
+        first = play->end[t] < first ? play->end[t] : first;
+        last = play->end[t] > last ? play->end[t] : last;
     }
-    return work;
+    return last - first;
 }
 
-/* 300 inputs in chunks of 32 on two threads: 9.5 chunks, 4.75 for each. */
-START_TEST(threads_get_the_same) {
-    struct plan plan;
-    make(&plan, 2, 10, STEPS, NULL);
-    for (int t = 0; t < 2; t++)
-        ck_assert(work_of(&plan, t, NULL) == 152 * STEPS);
+/* 300 inputs in chunks of 32 and 20 steps: the ends of two threads lie no farther apart than a
+ * step takes, and those of more, or of unlike ones, than a fifth of a chunk. */
+START_TEST(threads_end_together) {
+    static const double speeds[][THREADS] = {
+        {1, 1, 1, 1, 1, 1, 1}, {1, 0.8, 1, 1, 0.9, 1, 1}, {0.7, 1, 1.1, 1, 1, 0.8, 1}};
+    struct play play;
+    for (int k = 0; k < 3; k++)
+        for (int threads = 2; threads <= 5; threads++) {
+            begin(&play, threads, 10, STEPS, NULL);
+            run(&play, speeds[k]);
+            double most = threads == 2 && k == 0 ? WIDTH : WIDTH * STEPS / 5 / 0.7;
+            ck_assert_msg(wait_of(&play) <= most, "%d threads, speeds %d: %g", threads, k,
+                          wait_of(&play));
+        }
 }
 END_TEST
 
-/* A feedforward pass, a sweep and learning: no more than half a step apart from even. */
+/* A feedforward pass, a sweep and learning in two parts. */
 START_TEST(costly_steps_count_for_more) {
-    const double cost[] = {5, 1, 7};
-    struct plan plan;
-    make(&plan, 2, 10, 3, cost);
-    ck_assert(can_run(&plan, 2, 10, 3));
-    for (int t = 0; t < 2; t++)
-        ck_assert(fabs(work_of(&plan, t, cost) - 152 * 13) <= 32 * 7 / 2.0);
-    make(&plan, 2, 1, 3, cost); /* 5 + 1 by one, 7 by the other */
-    ck_assert_int_eq(plan.turns[0][0].steps.first, 2);
-    ck_assert_int_eq(plan.turns[1][0].steps.end, 2);
+    const double cost[] = {5, 1, 4, 3};
+    struct play play;
+    begin(&play, 2, 10, 4, cost);
+    run(&play, NULL);
+    ck_assert_double_le(wait_of(&play), WIDTH * 5);
 }
 END_TEST
 
-/* The first steps of a chunk that is cut come first of all, the last ones last. */
-START_TEST(a_chunk_is_passed_on_in_time) {
-    struct plan plan;
-    make(&plan, 2, 10, STEPS, NULL);
-    const struct turn *head = &plan.turns[1][0], *tail = &plan.turns[0][plan.n[0] - 1];
-    ck_assert_int_eq(head->chunk, tail->chunk);
-    ck_assert_int_eq(head->steps.first, 0);
-    ck_assert_int_eq(head->steps.end, tail->steps.first);
-    ck_assert_int_eq(tail->steps.end, STEPS);
+/* While more chunks are left than threads and one, a chunk stays with its thread; of a single
+ * thread all do. */
+START_TEST(most_chunks_stay_whole) {
+    struct play play;
+    begin(&play, 2, 10, STEPS, NULL);
+    run(&play, NULL);
+    ck_assert_int_eq(play.turns - play.parts, 7);
+    begin(&play, 1, 10, STEPS, NULL);
+    run(&play, NULL);
+    ck_assert_int_eq(play.turns - play.parts, 10);
 }
 END_TEST
 
-/* One step cannot be cut: whole chunks, none twice. */
-START_TEST(single_steps_stay_whole) {
-    struct plan plan;
-    make(&plan, 2, 3, 1, NULL);
-    ck_assert_int_eq(plan.n[0] + plan.n[1], 3);
+/* Threads begin far from each other, so that a chunk has the same one in most batches. */
+START_TEST(threads_have_chunks_of_their_own) {
+    struct play play;
+    struct lm_turn turn;
+    begin(&play, 2, 10, STEPS, NULL);
+    ck_assert(take(&play, 1, &turn));
+    ck_assert_int_eq(turn.chunk, 5);
+    ck_assert(take(&play, 0, &turn));
+    ck_assert_int_eq(turn.chunk, 0);
+}
+END_TEST
+
+/* Who finds all chunks taken is not needed: those who have them go on. */
+START_TEST(nothing_is_left_when_all_are_taken) {
+    struct play play;
+    struct lm_turn turn;
+    begin(&play, 3, 2, STEPS, NULL);
+    ck_assert(take(&play, 0, &turn) && turn.end == STEPS);
+    ck_assert(take(&play, 1, &turn) && turn.end == STEPS);
+    ck_assert(!take(&play, 2, &turn));
 }
 END_TEST
 
 int main(void) {
-    return RUN_TESTS("schedule", every_step_is_done_once_in_order, threads_get_the_same,
-                     costly_steps_count_for_more, a_chunk_is_passed_on_in_time,
-                     single_steps_stay_whole);
+    return RUN_TESTS("schedule", every_step_is_done_once_in_order, threads_end_together,
+                     costly_steps_count_for_more, most_chunks_stay_whole,
+                     threads_have_chunks_of_their_own, nothing_is_left_when_all_are_taken);
 }
