@@ -120,7 +120,7 @@ static void run_ours(struct subject *s, enum lm_function function) {
     else if (function == LM_PULL_INPUT)
         op->kind->pull_input(op, s->parameters, s->tape, s->e, s->width, s->ex);
     else
-        op->kind->pull_parameters(op, s->x[0], s->e, s->width, s->gradient);
+        op->kind->pull_parameters(op, s->x[0], s->e, s->width, false, s->gradient);
 }
 
 /* --- the same results -----------------------------------------------------------------------
@@ -151,7 +151,6 @@ static bool check_other(struct subject *s, int o, enum lm_function function,
     const real *ours;
     size_t n = result_of(s, function, &ours);
     real *theirs = lm_allocate(n, sizeof *theirs);
-    memset(s->gradient, 0, lm_operator_parameters(s->op) * sizeof *s->gradient);
     run_ours(s, function);
     memcpy(theirs, ours, n * sizeof *theirs); /* the padding is not read */
     others[o]->run(s->other[o], function);

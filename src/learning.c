@@ -143,7 +143,6 @@ static void learn_node(const struct task *task, struct lm_layer *layer, struct l
                        real *sum, real *const levels[], const struct lm_scratch *scratch) {
     size_t n = layer->plan->map.parameters;
     if (size_of(node) == 1) {
-        memset(sum, 0, n * sizeof *sum);
         task->rule->learn(task->inference, layer, node.first - task->first, scratch, sum);
         return;
     }

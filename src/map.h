@@ -90,7 +90,7 @@ void lm_map_pull_error(const struct lm_map_run *run, const struct lm_stage_error
 /* ex[k] = (df/dx_k)^T e from run->tape; ex[k] NULL: not wanted. */
 void lm_map_pull_input(const struct lm_map_run *run, const real *e, real *const ex[]);
 
-/* gradient += (df/dtheta)^T e at x, from activations and tape at x. */
+/* gradient = (df/dtheta)^T e at x, from activations and tape at x. */
 void lm_map_pull_parameters(const struct lm_map_run *run, const real *e, real *gradient);
 
 /* Floating-point operations of one forward pass, per input. A pull back to the

@@ -79,10 +79,11 @@ struct lm_operator_kind {
     void (*relax_input)(const struct lm_operator *op, const real *parameters, const real *tape,
                         const real *ey, size_t width, const struct lm_relaxation *relaxation);
 
-    /* gradient += (dg/dtheta)^T ey at x, summed over the inputs of the chunk.
-     * gradient: n_weights then n_biases. Only kinds with one input have parameters. */
+    /* gradient = (dg/dtheta)^T ey at x, summed over the inputs of the chunk, or `adds` it to
+     * what is there. gradient: n_weights then n_biases, of a band those of its channels. Only
+     * kinds with one input have parameters. */
     void (*pull_parameters)(const struct lm_operator *op, const real *x, const real *ey,
-                            size_t width, real *gradient);
+                            size_t width, bool adds, real *gradient);
 };
 
 /* A kind with its options and shapes. */

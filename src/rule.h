@@ -53,7 +53,7 @@ struct lm_rule {
      * chunk->child_feedback. */
     void (*values)(const struct lm_inference *inference, struct lm_layer *layer, int c,
                    const struct lm_scratch *scratch);
-    /* gradient += d theta of chunk c (descent: the optimizer subtracts), packed as
+    /* gradient = d theta of chunk c (descent: the optimizer subtracts), packed as
      * layer->parameters. */
     void (*learn)(const struct lm_inference *inference, struct lm_layer *layer, int c,
                   const struct lm_scratch *scratch, real *gradient);

@@ -474,14 +474,14 @@ static void pull_parameters_band(struct band *band, void *context) {
                   band->buffer[0] + part * part_size(band, 0));
         e = band->buffer[0];
     }
-    op->kind->pull_parameters(op, run->x[0], e, run->width, pulling->to);
+    op->kind->pull_parameters(op, run->x[0], e, run->width, op->row > 0, pulling->to);
 }
 
 void lm_stage_pull_parameters(const struct lm_stage_run *run, const real *e, real *gradient) {
     struct pulling pulling = {e, gradient};
     if (is_whole(run))
         run->op->kind->pull_parameters(run->op, run->x[0], pull_to_first(run, e), run->width,
-                                       gradient);
+                                       false, gradient);
     else
         for_bands(run, NULL, pull_parameters_band, &pulling);
 }

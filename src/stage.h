@@ -72,7 +72,7 @@ void lm_stage_pull_error(const struct lm_stage_run *run, const struct lm_stage_e
 /* ex[k] = J^T e from run->tape; ex[k] NULL: not wanted. */
 void lm_stage_pull_input(const struct lm_stage_run *run, const real *e, real *const ex[]);
 
-/* gradient += (d/dtheta)^T e of op[0], which has parameters, from run->x and run->tape. */
+/* gradient = (d/dtheta)^T e of op[0], which has parameters, from run->x and run->tape. */
 void lm_stage_pull_parameters(const struct lm_stage_run *run, const real *e, real *gradient);
 
 #endif

@@ -70,7 +70,7 @@ void plain_chain_pull(struct plain_chain *chain, real *const tape[], const real 
         at -= lm_operator_parameters(op);
         if (gradient && lm_operator_parameters(op))
             op->kind->pull_parameters(op, k ? chain->y[k - 1] : chain->x[0], e, chain->width,
-                                      gradient + at);
+                                      false, gradient + at);
         if (k || ex)
             op->kind->pull_input(op, chain->parameters + at, tape[k], e, chain->width,
                                  k ? &chain->e[k - 1] : ex);

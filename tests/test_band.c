@@ -126,7 +126,7 @@ static void expect_band(struct setup *s, struct part part) {
     if (band.tape)
         expect_part(s, tape, s->plain.moved_tape[0], out, part, "tape at x + dx");
     if (lm_operator_parameters(&band))
-        band.kind->pull_parameters(&band, s->x, e, width, s->gradient);
+        band.kind->pull_parameters(&band, s->x, e, width, part.row > 0, s->gradient);
     real *arrays[] = {x, dx, ex, e, y, dy, tape};
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++)
         lm_free(arrays[i]);

@@ -336,7 +336,7 @@ START_TEST(test_pull_parameters) {
     if (n > 0) {
         real *start = draw_array(n), *again = draw_array(n);
         memcpy(s.gradient, start, n * sizeof *start);
-        s.op.kind->pull_parameters(&s.op, s.x[0], s.e, s.width, s.gradient);
+        s.op.kind->pull_parameters(&s.op, s.x[0], s.e, s.width, true, s.gradient);
         long double *change = evaluate_change(&s, 0, 0, 0, h);
         long double met = 0, expected = 0, scale = 0;
         for (size_t i = 0; i < out_size(&s); i++) {
@@ -352,7 +352,7 @@ START_TEST(test_pull_parameters) {
             if (i % s.width >= s.width - PADDING_INPUTS)
                 s.x[0][i] = 1000 * draw();
         memcpy(again, start, n * sizeof *start);
-        s.op.kind->pull_parameters(&s.op, s.x[0], s.e, s.width, again);
+        s.op.kind->pull_parameters(&s.op, s.x[0], s.e, s.width, true, again);
         ck_assert_msg(memcmp(again, s.gradient, n * sizeof *again) == 0,
                       "%s: padding inputs change the gradient", s.name);
         free(start);

@@ -306,7 +306,7 @@ START_TEST(pull_back_is_that_of_the_operators) {
 }
 END_TEST
 
-/* It is added to what is there. Sums over bands are rounded otherwise than those over all. */
+/* What was there does not matter. Sums over bands are rounded otherwise than those over all. */
 static void check_gradient(struct setup *s) {
     const double tolerance = sizeof(real) == 4 ? 1e-5 : 1e-13;
     size_t n = lm_operator_parameters(&s->plain.op[0]);

@@ -19,7 +19,6 @@ enum {
     PATCH = 1024, /* numbers of one channel that they are summed over in one go */
     MOST_INS = 3, /* inputs that a tap of a single channel meets, of up to ... */
     LOW = 4,      /* ... output channels: as many sums as TILE x WIDE */
-    SUMS = 4,     /* of a bias's errors, for additions that need not wait for each other */
 };
 
 /* Taps on inputs, not on padding, of all places along axis 0 (rows) or 1 (columns). */
@@ -273,7 +272,8 @@ static struct tap tap_of(const struct tile *t, ptrdiff_t i, ptrdiff_t j, ptrdiff
 /* gradient += that of the taps; `fan_in` weights an output channel. */
 static void pull_taps(const struct tile *t, int n, const struct tap taps[], ptrdiff_t fan_in,
                       real *gradient) {
-    sums total[GROUP] = {0};
+    sums total[GROUP];
+    memset(total, 0, (size_t)n * sizeof *total);
     product_taps(t, n, taps, total);
     for (int k = 0; k < n; k++)
         for (int o = 0; o < t->outs; o++)
@@ -304,19 +304,6 @@ static void pull_tile(struct tile *t, ptrdiff_t channels, real *gradient) {
     pull_taps(t, n, taps, channels * t->rows.taps * t->columns.taps, gradient);
 }
 
-static void pull_bias(size_t channels, ptrdiff_t n, const real *ey, real *gradient) {
-    for (size_t o = 0; o < channels; o++, ey += n) {
-        vec sum[SUMS] = {{0}};
-        ptrdiff_t i = 0;
-        for (; i + SUMS * LANES <= n; i += SUMS * LANES)
-            for (int k = 0; k < SUMS; k++)
-                sum[k] += load(ey + i + k * LANES);
-        for (; i < n; i += LANES)
-            sum[0] += load(ey + i);
-        gradient[o] += add_up((sum[0] + sum[1]) + (sum[2] + sum[3]));
-    }
-}
-
 static void pull_weights(const struct lm_operator *op, const real *x, const real *ey,
                          size_t width, real *gradient) {
     struct tile t = {.rows = forward_axis(op, 0), .columns = forward_axis(op, 1), .x = x};
@@ -330,22 +317,25 @@ static void pull_weights(const struct lm_operator *op, const real *x, const real
         ptrdiff_t o = k * outs / tiles;
         t.outs = (int)((k + 1) * outs / tiles - o);
         t.e = ey + o * t.e_channel;
-        pull_tile(&t, ins, gradient + ((ptrdiff_t)op->channel + o) * (ptrdiff_t)op->fan_in);
+        pull_tile(&t, ins, gradient + o * (ptrdiff_t)op->fan_in);
     }
 }
 
 static void pull_parameters(const struct lm_operator *op, const real *x, const real *ey,
-                            size_t width, real *gradient) {
-    size_t plane = op->out.extent[1] * op->out.extent[2];
+                            size_t width, bool adds, real *gradient) {
+    size_t channels = op->out.extent[0], plane = op->out.extent[1] * op->out.extent[2];
+    real *weights = gradient + op->channel * op->fan_in;
+    if (!adds)
+        memset(weights, 0, channels * op->fan_in * sizeof *weights);
     if (op->whole) {
         struct lm_correlation k = forward_correlation(op, width);
         k.in = x;
-        lm_winograd_gradient(&k, ey, gradient + op->channel * op->fan_in);
+        lm_winograd_gradient(&k, ey, weights);
     } else {
-        pull_weights(op, x, ey, width, gradient);
+        pull_weights(op, x, ey, width, weights);
     }
-    pull_bias(op->out.extent[0], (ptrdiff_t)(plane * width), ey,
-              gradient + op->n_weights + op->channel);
+    sum_errors((ptrdiff_t)channels, (ptrdiff_t)(plane * width), ey, adds,
+               gradient + op->n_weights + op->channel);
 }
 
 const struct lm_operator_kind lm_conv2d = {

@@ -1,7 +1,7 @@
 /* linear: y = W x + b, every unit of x connected to every unit of y. */
-#include "../blas.h"
 #include "multiply.h"
 #include "operators.h"
+#include "vector.h"
 
 enum { UNITS };
 
@@ -31,7 +31,8 @@ static struct lm_multiplication of_x(const struct lm_operator *op, const real *p
                                       .out_step = (ptrdiff_t)op->fan_in,
                                       .in_step = 1,
                                       .x = x,
-                                      .y = y};
+                                      .y = y,
+                                      .y_step = (ptrdiff_t)width};
 }
 
 static void forward(const struct lm_operator *op, const real *parameters, const real *const x[],
@@ -59,7 +60,8 @@ static struct lm_multiplication of_error(const struct lm_operator *op, const rea
                                       .out_step = 1,
                                       .in_step = (ptrdiff_t)op->fan_in,
                                       .x = ey,
-                                      .y = ex};
+                                      .y = ex,
+                                      .y_step = (ptrdiff_t)width};
 }
 
 static void pull_input(const struct lm_operator *op, const real *parameters, const real *tape,
@@ -79,16 +81,10 @@ static void relax_input(const struct lm_operator *op, const real *parameters, co
 }
 
 static void pull_parameters(const struct lm_operator *op, const real *x, const real *ey,
-                            size_t width, real *gradient) {
-    size_t units = op->out.extent[0];
-    lm_gemm(false, true, units, op->fan_in, width, ey, x, 1,
-            gradient + op->channel * op->fan_in);
-    for (size_t o = 0; o < units; o++) {
-        real sum = 0;
-        for (size_t b = 0; b < width; b++)
-            sum += ey[o * width + b];
-        gradient[op->n_weights + op->channel + o] += sum;
-    }
+                            size_t width, bool adds, real *gradient) {
+    const struct lm_multiplication p = of_x(op, NULL, x, width, NULL);
+    lm_multiply_gradient(&p, ey, adds, gradient + op->channel * op->fan_in);
+    sum_errors(p.outs, p.width, ey, adds, gradient + op->n_weights + op->channel);
 }
 
 const struct lm_operator_kind lm_linear = {

@@ -3,34 +3,41 @@
 #include "vector.h"
 
 enum {
-    PANEL = 8 * TILE, /* units whose weights for a block stay in the L2 cache */
-    FAR = 4096,       /* weights that far apart get into each other's way in a cache */
+    PANEL = 8 * TILE,       /* units whose weights for a block stay in the L2 cache */
+    FAR = 4096,             /* weights that far apart get into each other's way in a cache */
+    LINE = 64,              /* bytes of a cache line */
+    ACROSS = BROAD * LANES, /* units of x that are transposed together */
+    DEEP = 32,              /* inputs likewise */
+    SIDE_BY_SIDE = 8,       /* such blocks at a time */
 };
 
 INLINE void store_tile(int outs, int vectors, const struct lm_multiplication *p,
                        vec sum[TILE][BROAD], real *y) {
     for (int k = 0; k < outs; k++)
         for (int v = 0; v < vectors; v++)
-            store(y + k * p->width + v * LANES, sum[k][v]);
+            store(y + k * p->y_step + v * LANES, sum[k][v]);
 }
 
 INLINE void relax_tile(int outs, int vectors, bool by_error, const struct lm_multiplication *p,
                        vec sum[TILE][BROAD], real *y) {
     for (int k = 0; k < outs; k++)
         for (int v = 0; v < vectors; v++)
-            relax(p->relaxation, by_error, y + k * p->width + v * LANES, sum[k][v]);
+            relax(p->relaxation, by_error, y + k * p->y_step + v * LANES, sum[k][v]);
 }
 
 /* Units o, ..., o + outs - 1 of some vectors of inputs from b on. */
 INLINE void product_tile(int outs, int vectors, const struct lm_multiplication *p, ptrdiff_t o,
                          ptrdiff_t b) {
     const real *x = p->x + b, *w = p->weight + o * p->out_step;
-    real *y = p->y + o * p->width + b;
+    real *y = p->y + o * p->y_step + b;
     vec sum[TILE][BROAD];
     for (int k = 0; k < outs; k++)
-        for (int v = 0; v < vectors; v++)
-            sum[k][v] = p->adds ? load(y + k * p->width + v * LANES)
+        for (int v = 0; v < vectors; v++) {
+            sum[k][v] = p->adds ? load(y + k * p->y_step + v * LANES)
                                 : (p->bias ? p->bias[o + k] : 0) - (vec){0};
+            if (v * VECTOR_BYTES % LINE == 0) /* most likely the next tile's */
+                __builtin_prefetch(y + (k + outs) * p->y_step + v * LANES, 1);
+        }
     const int kept = in_registers(outs, vectors);
 #pragma GCC unroll 2
     for (ptrdiff_t i = 0; i < p->ins; i++, x += p->width, w += p->in_step) {
@@ -114,9 +121,104 @@ void lm_multiply(const struct lm_multiplication *p) {
             q.outs = least(PANEL, p->outs - o);
             q.weight += i * p->in_step + o * p->out_step;
             q.bias = p->bias ? p->bias + o : NULL;
-            q.adds = i > 0;
+            q.adds = p->adds || i > 0;
             q.x += i * p->width;
-            q.y += o * p->width;
+            q.y += o * p->y_step;
             product_panel(&q);
         }
+}
+
+/* --- gradients -----------------------------------------------------------------------------
+ */
+
+/* Rows become columns. */
+INLINE void transpose_square(vec row[LANES]) {
+#if FUSED && !defined LAMINA_DOUBLE
+    __m256 pair[LANES], four[LANES];
+    for (int i = 0; i < LANES; i += 2) {
+        pair[i] = _mm256_unpacklo_ps((__m256)row[i], (__m256)row[i + 1]);
+        pair[i + 1] = _mm256_unpackhi_ps((__m256)row[i], (__m256)row[i + 1]);
+    }
+    for (int i = 0; i < LANES; i += 4)
+        for (int k = 0; k < 2; k++) {
+            four[i + 2 * k] = _mm256_shuffle_ps(pair[i + k], pair[i + 2 + k], 0x44);
+            four[i + 2 * k + 1] = _mm256_shuffle_ps(pair[i + k], pair[i + 2 + k], 0xee);
+        }
+    for (int i = 0; i < LANES / 2; i++) {
+        row[i] = (vec)_mm256_permute2f128_ps(four[i], four[i + 4], 0x20);
+        row[i + 4] = (vec)_mm256_permute2f128_ps(four[i], four[i + 4], 0x31);
+    }
+#else
+    vec column[LANES];
+    for (int i = 0; i < LANES; i++)
+        for (int j = 0; j < LANES; j++)
+            column[i][j] = row[j][i];
+    memcpy(row, column, sizeof column);
+#endif
+}
+
+/* Up to ACROSS units of x side by side, input after input; those that are not there are zero.
+ */
+static void transpose(const real *x, ptrdiff_t units, ptrdiff_t width, ptrdiff_t inputs,
+                      real *to) {
+    for (ptrdiff_t i = 0; i < ACROSS; i += LANES)
+        for (ptrdiff_t b = 0; b < inputs; b += LANES) {
+            vec row[LANES];
+            for (int k = 0; k < LANES; k++)
+                row[k] = i + k < units ? load(x + (i + k) * width + b) : (vec){0};
+            transpose_square(row);
+            for (int k = 0; k < LANES; k++)
+                store(to + (b + k) * ACROSS + i, row[k]);
+        }
+}
+
+/* A panel's y for fewer units of x than are ACROSS. */
+static void product_few(const struct lm_multiplication *p, ptrdiff_t units) {
+    real sums[PANEL * ACROSS];
+    struct lm_multiplication q = *p;
+    q.y = sums;
+    q.y_step = ACROSS;
+    q.adds = false;
+    product_panel(&q);
+    for (ptrdiff_t o = 0; o < p->outs; o++)
+        for (ptrdiff_t i = 0; i < units; i++) {
+            real *to = p->y + o * p->y_step + i;
+            *to = (p->adds ? *to : 0) + sums[o * ACROSS + i];
+        }
+}
+
+/* The gradient from the units [first, first + units) of x and up to DEEP inputs from b on, rows
+ * of it one PANEL after the other: few pages of memory are in use at a time. */
+static void pull_units(const struct lm_multiplication *p, ptrdiff_t first, ptrdiff_t units,
+                       ptrdiff_t b, const real *error, bool adds, real *gradient) {
+    real x[SIDE_BY_SIDE][DEEP * ACROSS];
+    ptrdiff_t inputs = least(DEEP, p->width - b);
+    for (ptrdiff_t i = 0; i < units; i += ACROSS)
+        transpose(p->x + (first + i) * p->width + b, least(ACROSS, units - i), p->width, inputs,
+                  x[i / ACROSS]);
+    for (ptrdiff_t o = 0; o < p->outs; o += PANEL)
+        for (ptrdiff_t i = 0; i < units; i += ACROSS) {
+            struct lm_multiplication q = {.outs = least(PANEL, p->outs - o),
+                                          .ins = inputs,
+                                          .width = ACROSS,
+                                          .weight = error + o * p->width + b,
+                                          .adds = adds || b > 0,
+                                          .out_step = p->width,
+                                          .in_step = 1,
+                                          .x = x[i / ACROSS],
+                                          .y = gradient + o * p->ins + first + i,
+                                          .y_step = p->ins};
+            if (units - i >= ACROSS)
+                product_panel(&q);
+            else
+                product_few(&q, units - i);
+        }
+}
+
+void lm_multiply_gradient(const struct lm_multiplication *p, const real *error, bool adds,
+                          real *gradient) {
+    for (ptrdiff_t i = 0; i < p->ins; i += SIDE_BY_SIDE * ACROSS)
+        for (ptrdiff_t b = 0; b < p->width; b += DEEP)
+            pull_units(p, i, least(SIDE_BY_SIDE * ACROSS, p->ins - i), b, error, adds,
+                       gradient);
 }

@@ -16,15 +16,21 @@ enum { LM_BLOCK = 192 };
 struct lm_multiplication {
     ptrdiff_t outs, ins, width;
     const real *weight, *bias; /* bias NULL: zero */
-    bool adds;                 /* to what y holds, instead of the bias */
+    bool adds;                 /* to what y holds; no bias then */
     ptrdiff_t out_step, in_step;
     const real *x;
     real *y;
+    ptrdiff_t y_step;                       /* from one unit of y to the next */
     const struct lm_relaxation *relaxation; /* NULL; or y is not written, but its values relax;
                                                no bias then, and ins is LM_BLOCK at most */
 };
 
 /* Write y. Thread-safe. */
 void lm_multiply(const struct lm_multiplication *multiplication);
+
+/* gradient (outs, ins), without gaps, = errors (outs, width) of y times x transposed, or `adds`
+ * that to what is there: the gradient of the weights. Their place is not read. Thread-safe. */
+void lm_multiply_gradient(const struct lm_multiplication *multiplication, const real *error,
+                          bool adds, real *gradient);
 
 #endif

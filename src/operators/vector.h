@@ -142,6 +142,22 @@ INLINE vec add_product_at(vec sum, vec weight, const real *x) {
 #endif
 }
 
+/* biases (units) = the sums of n errors each, or `adds` them; n is a multiple of LANES. */
+INLINE void sum_errors(ptrdiff_t units, ptrdiff_t n, const real *errors, bool adds,
+                       real *biases) {
+    enum { SUMS = 4 }; /* additions that need not wait for each other */
+    for (ptrdiff_t u = 0; u < units; u++, errors += n) {
+        vec sum[SUMS] = {{0}};
+        ptrdiff_t i = 0;
+        for (; i + SUMS * LANES <= n; i += SUMS * LANES)
+            for (int k = 0; k < SUMS; k++)
+                sum[k] += load(errors + i + k * LANES);
+        for (; i < n; i += LANES)
+            sum[0] += load(errors + i);
+        biases[u] = (adds ? biases[u] : 0) + add_up((sum[0] + sum[1]) + (sum[2] + sum[3]));
+    }
+}
+
 /* Move the values at `at`. The second product by feedback alone is rounded in any case, so that
  * it makes no difference where this is compiled. */
 INLINE void relax(const struct lm_relaxation *by, bool by_error, real *at, vec feedback) {

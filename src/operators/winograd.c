@@ -222,7 +222,8 @@ static void correlate_block(const struct lm_correlation *k, const struct block *
                 .out_step = in,
                 .in_step = 1,
                 .x = with->inputs.number + place * with->inputs.place,
-                .y = with->sums.number + place * with->sums.place});
+                .y = with->sums.number + place * with->sums.place,
+                .y_step = block->tiles * block->inputs});
         transform_sums(k, block, &with->sums, o, end);
     }
 }
