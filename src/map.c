@@ -223,7 +223,7 @@ void lm_map_pull_input(const struct lm_map_run *run, const real *e, real *const 
 }
 
 void lm_map_infer(const struct lm_map_run *run, const real *const dx[],
-                  const struct lm_stage_error *error, real *changes, real *tape, real *e,
+                  const struct lm_operator_error *error, real *changes, real *tape, real *e,
                   real *const ex[]) {
     const struct lm_map *map = run->map;
     const struct lm_stage *stage = last_stage(map);
@@ -248,7 +248,7 @@ void lm_map_infer(const struct lm_map_run *run, const real *const dx[],
         pull_input(&moved, n - 1, to, ex);
 }
 
-void lm_map_pull_error(const struct lm_map_run *run, const struct lm_stage_error *error,
+void lm_map_pull_error(const struct lm_map_run *run, const struct lm_operator_error *error,
                        real *e, real *const ex[]) {
     int n = run->map->n_stages;
     const real *x;

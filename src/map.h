@@ -76,15 +76,15 @@ real *lm_map_output(const struct lm_map *map, real *activations, size_t width);
 void lm_map_difference(const struct lm_map_run *run, const real *const dx[], real *changes,
                        real *tape);
 
-/* As lm_map_difference (with dx NULL: as lm_map_forward, into `changes`), and then e, which
- * `error` makes of the change of f (of f(x)), and ex as lm_map_pull_input gives it, all in one
+/* As lm_map_difference (with dx NULL: as lm_map_forward, into `changes`), and then e, the
+ * `error` of the change of f (of f(x)), and ex as lm_map_pull_input gives it, all in one
  * go: neither the last stage's changes nor its tape are kept. */
 void lm_map_infer(const struct lm_map_run *run, const real *const dx[],
-                  const struct lm_stage_error *error, real *changes, real *tape, real *e,
+                  const struct lm_operator_error *error, real *changes, real *tape, real *e,
                   real *const ex[]);
 
-/* e, which `error` makes of no change, and ex as lm_map_pull_input gives it, in one go. */
-void lm_map_pull_error(const struct lm_map_run *run, const struct lm_stage_error *error,
+/* e, the `error` of no change, and ex as lm_map_pull_input gives it, in one go. */
+void lm_map_pull_error(const struct lm_map_run *run, const struct lm_operator_error *error,
                        real *e, real *const ex[]);
 
 /* ex[k] = (df/dx_k)^T e from run->tape; ex[k] NULL: not wanted. */

@@ -12,6 +12,7 @@
  *                    they are 1e-5 of the values ("state: deviation")
  *   pull_input       J_x^T e: the error at y pulled back to x, from the tape alone
  *   relax_input      the same, and the values there moved by it (relaxation.h)
+ *   pull_error       the error at y made and pulled back in one go
  *   pull_parameters  J_theta^T e summed over the inputs of the chunk
  * Padding inputs hold finite numbers in x and zeros in e.
  *
@@ -41,7 +42,24 @@ struct lm_option {
 
 struct lm_operator;
 
-/* One kind of operator. Every function must be there, but for relax_input, and for
+/* An error at y: what y is, or has changed by, less a value. Arrays like y. */
+struct lm_operator_error {
+    const real *value; /* v, or its deviation */
+    const real *from; /* what it is subtracted from; NULL: from what y is or has changed by, or,
+                         where nothing has moved, from 0 */
+};
+
+/* n numbers of an error made and pulled back in one go. */
+struct lm_operator_pull {
+    size_t n;
+    const real *x, *dx;             /* NULL: see pull_error */
+    const real *tape;               /* at x; read if there is no x */
+    struct lm_operator_error error; /* `from` is not read if there is x */
+    real *e;                        /* the error */
+    real *ex;                       /* it pulled back; may be dx, or x without dx */
+};
+
+/* One kind of operator. Every function must be there, but for relax_input, pull_error, and
  * pull_parameters of a kind without parameters. */
 struct lm_operator_kind {
     const char *name;    /* as in settings */
@@ -78,6 +96,10 @@ struct lm_operator_kind {
      * in[0], width), which is not ey, moved by the error pulled back. For `relaxes` only. */
     void (*relax_input)(const struct lm_operator *op, const real *parameters, const real *tape,
                         const real *ey, size_t width, const struct lm_relaxation *relaxation);
+
+    /* With the bits of difference (without dx of forward; without x of neither), the error and
+     * pull_input one after the other. For pointwise kinds. */
+    void (*pull_error)(const struct lm_operator_pull *pull);
 
     /* gradient = (dg/dtheta)^T ey at x, summed over the inputs of the chunk, or `adds` it to
      * what is there. gradient: n_weights then n_biases, of a band those of its channels. Only

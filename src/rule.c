@@ -91,27 +91,10 @@ void lm_rule_pull_forward(struct lm_layer *layer, int c, const struct lm_scratch
         lm_map_pull_input(&run, layer->chunks[c].error, layer->chunks[c].feedback);
 }
 
-static void minus_deviation(const void *context, size_t at, size_t n, const real *change,
-                            real *e) {
-    const struct lm_layer_chunk *chunk = context;
-    const real *deviation = chunk->value + at;
-    (void)change;
-    for (size_t i = 0; i < n; i++)
-        e[i] = 0 - deviation[i]; /* zero without a sign, like that of a change */
-}
-
-static void minus_value(const void *context, size_t at, size_t n, const real *change, real *e) {
-    const struct lm_layer_chunk *chunk = context;
-    const real *forward = chunk->forward + at, *value = chunk->value + at;
-    (void)change;
-    for (size_t i = 0; i < n; i++)
-        e[i] = forward[i] - value[i];
-}
-
 void lm_rule_predicted_error(const struct lm_inference *inference, struct lm_layer *layer,
                              int c, const struct lm_scratch *scratch, bool value) {
     struct lm_layer_chunk *chunk = &layer->chunks[c];
-    const struct lm_stage_error error = {value ? minus_value : minus_deviation, chunk};
+    const struct lm_operator_error error = {chunk->value, value ? chunk->forward : NULL};
     if (layer->is_output) {
         lm_rule_output_forward_error(inference, layer, c);
         lm_rule_pull_forward(layer, c, scratch);
@@ -119,7 +102,7 @@ void lm_rule_predicted_error(const struct lm_inference *inference, struct lm_lay
     }
     struct lm_map_run run = lm_layer_run(layer, c, scratch);
     if (layer->plan->clamped)
-        error.make(chunk, 0, layer->plan->units * chunk->width, NULL, chunk->own_error);
+        lm_stage_make_error(&error, layer->plan->units * chunk->width, NULL, chunk->own_error);
     else
         lm_map_pull_error(&run, &error, chunk->own_error, chunk->feedback);
 }

@@ -1,29 +1,8 @@
 #include "stage.h"
 
+#include "band.h"
+
 #include <string.h>
-
-enum {
-    BAND = 32768, /* reals of a band of the first operator's output, if one row is not more */
-    SLICE = 1024, /* reals of a part that pointwise operators go through one after the other */
-    TILE = 6,     /* channels that kernels work on at the same time (operators/vector.h) */
-    BUFFERS = 4,  /* beside one for each tape */
-};
-
-/* A band under way: its operators, restricted, and buffers for bands of their outputs. Local
- * operators go through it part by part: all of it, or, where it has gaps, a channel each. */
-struct band {
-    const struct lm_stage_run *run;
-    struct lm_operator op[LM_MAX_STAGE];
-    size_t parts;
-    real *all; /* the first operator's output, when it is not made band by band; else NULL */
-    real *buffer[BUFFERS], *tape[LM_MAX_STAGE];
-    size_t offset, slice; /* of a slice of a part: its first number, and how many; 0: all */
-};
-
-/* Channels and rows of the bands of the last operator's output. */
-struct cut {
-    size_t channels, rows;
-};
 
 void lm_stage_init(struct lm_stage *stage, int first, int n,
                    const struct lm_operator *operators) {
@@ -37,46 +16,8 @@ void lm_stage_init(struct lm_stage *stage, int first, int n,
         stage->above[k - 1] = stage->above[k] * op[k].rows_per_row;
 }
 
-static size_t least(size_t a, size_t b) {
-    return a < b ? a : b;
-}
-
-static size_t most(size_t a, size_t b) {
-    return a > b ? a : b;
-}
-
-/* Units of the first operator's output for one channel and row of the last one's. */
-static size_t row_units(const struct lm_stage *stage, const struct lm_operator *op) {
-    return stage->above[0] * op->out.extent[2];
-}
-
-static struct cut cut_bands(const struct lm_stage *stage, const struct lm_operator *op,
-                            size_t width) {
-    const struct lm_shape *out = &op[stage->n - 1].out;
-    struct cut cut = {out->extent[0], out->extent[1]};
-    size_t fit = BAND / (row_units(stage, op) * width); /* rows of single channels */
-    if (stage->n == 1 || cut.channels * cut.rows <= fit)
-        return cut;
-    if (cut.rows == 1) {
-        cut.channels = least(cut.channels, most(fit / TILE, 1) * TILE);
-        return cut;
-    }
-    size_t tiles = (cut.channels + TILE - 1) / TILE;
-    cut.channels = (cut.channels + tiles - 1) / tiles;
-    cut.rows = least(cut.rows, most(fit / cut.channels, 1));
-    return cut;
-}
-
-/* Reals of one buffer. */
-static size_t buffer_size(const struct lm_stage *stage, const struct lm_operator *op,
-                          size_t width) {
-    return most(BAND, TILE * row_units(stage, op) * width);
-}
-
 size_t lm_stage_work(const struct lm_stage *stage, const struct lm_operator *op, size_t width) {
-    size_t buffers = stage->n > 1 ? BUFFERS + (size_t)stage->n : 0;
-    return lm_shape_units(&op->out) * width + op->tape * width +
-           buffers * buffer_size(stage, op, width);
+    return lm_shape_units(&op->out) * width + lm_band_work(stage, op, width);
 }
 
 /* The array of all of the first operator's output that `work` has room for. */
@@ -89,58 +30,6 @@ static bool is_whole(const struct lm_stage_run *run) {
     return run->op->whole && run->stage->n > 1;
 }
 
-static void init_band(struct band *band, const struct lm_stage_run *run) {
-    size_t size = buffer_size(run->stage, run->op, run->width);
-    real *at = run->work + lm_shape_units(&run->op->out) * run->width;
-    band->run = run;
-    band->all = NULL;
-    band->offset = band->slice = 0;
-    band->tape[0] = at;
-    memset(band->buffer, 0, sizeof band->buffer);
-    if (run->stage->n == 1)
-        return;
-    for (int i = 0; i < BUFFERS; i++, at += size)
-        band->buffer[i] = at;
-    for (int k = 1; k < run->stage->n; k++, at += size)
-        band->tape[k] = at;
-}
-
-/* Restrict the operators: the first to the band, the local ones to a part of it that is
- * without gaps in whole arrays. */
-static void set_band(struct band *band, size_t channel, size_t channels, size_t row,
-                     size_t rows) {
-    const struct lm_stage *stage = band->run->stage;
-    const struct lm_operator *whole = band->run->op;
-    bool full = true;
-    if (stage->n == 1) {
-        band->parts = 1;
-        band->op[0] = whole[0];
-        return;
-    }
-    for (int k = 0; k < stage->n; k++)
-        full = full && rows * stage->above[k] == whole[k].out.extent[1];
-    band->parts = full ? 1 : channels;
-    for (int k = 0; k < stage->n; k++)
-        lm_operator_band(&whole[k], channel, k && !full ? 1 : channels, row * stage->above[k],
-                         rows * stage->above[k], &band->op[k]);
-}
-
-/* work(band, context) for every band. */
-static void for_bands(const struct lm_stage_run *run, real *all,
-                      void (*work)(struct band *band, void *context), void *context) {
-    const struct lm_shape *out = &run->op[run->stage->n - 1].out;
-    struct cut cut = cut_bands(run->stage, run->op, run->width);
-    struct band band;
-    init_band(&band, run);
-    band.all = all;
-    for (size_t row = 0; row < out->extent[1]; row += cut.rows)
-        for (size_t c = 0; c < out->extent[0]; c += cut.channels) {
-            set_band(&band, c, least(cut.channels, out->extent[0] - c), row,
-                     least(cut.rows, out->extent[1] - row));
-            work(&band, context);
-        }
-}
-
 /* Whether all operators but the first work number by number, and there are such. */
 static bool is_pointwise(const struct lm_stage_run *run) {
     for (int k = 1; k < run->stage->n; k++)
@@ -149,80 +38,32 @@ static bool is_pointwise(const struct lm_stage_run *run) {
     return run->stage->n > 1;
 }
 
-/* Where a part begins in a whole array of operator k's output. */
-static size_t start_of(const struct band *band, int k, size_t part) {
-    const size_t *all = band->run->op[k].out.extent;
-    return ((band->op[k].channel + part) * all[1] + band->op[k].row) * all[2] *
-               band->run->width +
-           band->offset;
-}
-
-/* Reals of a part of operator k's output. */
-static size_t part_size(const struct band *band, int k) {
-    const size_t *out = band->op[k].out.extent;
-    size_t channels = band->parts > 1 ? 1 : out[0];
-    if (band->slice)
-        return band->slice;
-    return channels * out[1] * out[2] * band->run->width;
-}
-
-/* A part in a whole array, or in a buffer where there is none. */
-static real *part_of(const struct band *band, int k, size_t part, real *array, real *buffer) {
-    return array ? array + start_of(band, k, part) : buffer;
-}
-
-/* The band of the first operator's output: where all of it is, or without gaps in the whole
- * array if it has none there, or in a buffer. */
-static real *first_output(const struct band *band, real *array) {
-    if (band->all)
-        return band->all + start_of(band, 0, 0);
-    return band->parts == 1 && array ? array + start_of(band, 0, 0) : band->buffer[0];
-}
-
-/* From a part of that to the next. */
-static size_t part_step(const struct band *band) {
-    const size_t *all = band->run->op->out.extent;
-    return band->all ? all[1] * all[2] * band->run->width : part_size(band, 0);
-}
-
-/* Put a band of the first operator's output where it belongs. */
-static void keep_first(const struct band *band, real *array, const real *y) {
-    size_t size = part_size(band, 0);
-    for (size_t part = 0; array && band->parts > 1 && part < band->parts; part++)
-        memcpy(array + start_of(band, 0, part), y + part * size, size * sizeof *y);
-}
-
-/* Output of operator k in a buffer that its input is not in. */
-static real *other_buffer(const struct band *band, int k) {
-    return band->buffer[1 + k % 2];
-}
-
 /* --- forward and difference -----------------------------------------------------------------
  */
 
-static void forward_part(const struct band *band, size_t part, const real *x) {
+static void forward_part(const struct lm_band *band, size_t part, const real *x) {
     const struct lm_stage_run *run = band->run;
     for (int k = 1; k < run->stage->n; k++) {
         const struct lm_operator *op = &band->op[k];
-        real *y = part_of(band, k, part, run->y[k], other_buffer(band, k));
-        real *tape = part_of(band, k, part, run->tape[k], band->tape[k]);
+        real *y = lm_band_part(band, k, part, run->y[k], lm_band_buffer(band, k));
+        real *tape = lm_band_part(band, k, part, run->tape[k], band->tape[k]);
         op->kind->forward(op, NULL, &x, run->width, y, tape);
         x = y;
     }
 }
 
-static void forward_band(struct band *band, void *context) {
+static void forward_band(struct lm_band *band, void *context) {
     (void)context;
     const struct lm_stage_run *run = band->run;
     const struct lm_operator *op = band->op;
-    real *y = first_output(band, run->y[0]);
+    real *y = lm_band_first(band, run->y[0]);
     if (!band->all) {
         op->kind->forward(op, run->parameters, run->x, run->width, y,
                           run->tape[0] ? run->tape[0] : band->tape[0]);
-        keep_first(band, run->y[0], y);
+        lm_band_keep(band, run->y[0], y);
     }
     for (size_t part = 0; part < band->parts; part++)
-        forward_part(band, part, y + part * part_step(band));
+        forward_part(band, part, y + part * lm_band_step(band));
 }
 
 void lm_stage_forward(const struct lm_stage_run *run) {
@@ -231,7 +72,7 @@ void lm_stage_forward(const struct lm_stage_run *run) {
         all = run->y[0] ? run->y[0] : whole_array(run);
         run->op->kind->forward(run->op, run->parameters, run->x, run->width, all, NULL);
     }
-    for_bands(run, all, forward_band, NULL);
+    lm_band_each(run, all, forward_band, NULL);
 }
 
 struct change {
@@ -241,18 +82,19 @@ struct change {
 };
 
 /* What becomes of a part of the first operator's change; returns that of the last. */
-static const real *change_part(const struct band *band, const struct change *change,
+static const real *change_part(const struct lm_band *band, const struct change *change,
                                size_t part, const real *dx) {
     const struct lm_stage_run *run = band->run;
     int last = run->stage->n - 1;
     for (int k = 1; k <= last; k++) {
         const struct lm_operator *op = &band->op[k];
-        real *dy = part_of(band, k, part, k == last ? change->dy : NULL, other_buffer(band, k));
+        real *dy =
+            lm_band_part(band, k, part, k == last ? change->dy : NULL, lm_band_buffer(band, k));
         real *tape =
-            part_of(band, k, part, change->tape ? change->tape[k] : NULL, band->tape[k]);
+            lm_band_part(band, k, part, change->tape ? change->tape[k] : NULL, band->tape[k]);
         if (change->dx) {
-            const real *x = run->y[k - 1] + start_of(band, k - 1, part);
-            const real *y = run->y[k] + start_of(band, k, part);
+            const real *x = run->y[k - 1] + lm_band_start(band, k - 1, part);
+            const real *y = run->y[k] + lm_band_start(band, k, part);
             op->kind->difference(op, NULL, &x, y, &dx, run->width, dy, tape);
         } else {
             op->kind->forward(op, NULL, &dx, run->width, dy, tape);
@@ -273,10 +115,10 @@ static void change_operator(const struct lm_stage_run *run, const struct lm_oper
 }
 
 /* The change of the first operator in a band. */
-static real *change_first(const struct band *band, const struct change *change) {
+static real *change_first(const struct lm_band *band, const struct change *change) {
     const struct lm_stage_run *run = band->run;
     bool alone = run->stage->n == 1;
-    real *dy = first_output(band, alone ? change->dy : NULL);
+    real *dy = lm_band_first(band, alone ? change->dy : NULL);
     real *tape = change->tape && change->tape[0] ? change->tape[0] : band->tape[0];
     if (alone && !change->dy)
         dy = whole_array(run);
@@ -293,35 +135,35 @@ static real *change_all(const struct lm_stage_run *run, const struct change *cha
     return whole_array(run);
 }
 
-static void difference_band(struct band *band, void *context) {
+static void difference_band(struct lm_band *band, void *context) {
     real *dy = change_first(band, context);
     for (size_t part = 0; part < band->parts; part++)
-        change_part(band, context, part, dy + part * part_step(band));
+        change_part(band, context, part, dy + part * lm_band_step(band));
 }
 
 void lm_stage_difference(const struct lm_stage_run *run, const real *const dx[], real *dy,
                          real *const tape[]) {
     struct change change = {dx, dy, tape};
-    for_bands(run, change_all(run, &change), difference_band, &change);
+    lm_band_each(run, change_all(run, &change), difference_band, &change);
 }
 
 /* --- pulling back ---------------------------------------------------------------------------
  */
 
 /* A part of the error at the last operator's output pulled back to the first one's, `to`. */
-static void pull_part(const struct band *band, real *const tape[], const real *e, real *to) {
+static void pull_part(const struct lm_band *band, real *const tape[], const real *e, real *to) {
     for (int k = band->run->stage->n - 1; k > 0; k--) {
-        real *ex = k == 1 ? to : other_buffer(band, k);
+        real *ex = k == 1 ? to : lm_band_buffer(band, k);
         band->op[k].kind->pull_input(&band->op[k], NULL, tape[k], e, band->run->width, &ex);
         e = ex;
     }
 }
 
 /* The tapes at x of a part. */
-static void part_tapes(const struct band *band, size_t part, real *tape[]) {
+static void part_tapes(const struct lm_band *band, size_t part, real *tape[]) {
     const struct lm_stage_run *run = band->run;
     for (int k = 1; k < run->stage->n; k++)
-        tape[k] = part_of(band, k, part, run->tape[k], NULL);
+        tape[k] = lm_band_part(band, k, part, run->tape[k], NULL);
 }
 
 /* No error has come to the rows of the first operator's output that no window covers. */
@@ -337,50 +179,79 @@ static void clear_uncovered(const struct lm_stage_run *run, real *pulled) {
 struct inference {
     bool still; /* there is no change, and the tapes are those at x */
     struct change change;
-    const struct lm_stage_error *error;
+    const struct lm_operator_error *error;
     real *e, *pulled;
 };
 
-/* `first`: the change of the first operator. */
-static void infer_part(const struct band *band, const struct inference *inference, size_t part,
-                       const real *first) {
-    const struct lm_stage_error *error = inference->error;
+void lm_stage_make_error(const struct lm_operator_error *error, size_t n, const real *change,
+                         real *e) {
+    const real *from = change ? change : error->from, *value = error->value;
+    for (size_t i = 0; i < n; i++) /* 0 without a sign, as that of a change is */
+        e[i] = (from ? from[i] : 0) - value[i];
+}
+
+static struct lm_operator_error error_at(const struct lm_operator_error *error, size_t at) {
+    return (struct lm_operator_error){error->value + at, error->from ? error->from + at : NULL};
+}
+
+/* A part of a stage whose only operator behind the first one has pull_error; `first`: the
+ * change of the first operator, or its output. */
+static void infer_pair(const struct lm_band *band, const struct inference *inference,
+                       size_t part, const real *first) {
+    const struct lm_stage_run *run = band->run;
+    const real *x = first, *dx = NULL;
+    real *tape[LM_MAX_STAGE];
+    size_t at = lm_band_start(band, 1, part);
+    part_tapes(band, part, tape);
+    if (inference->change.dx) {
+        x = run->y[0] + at;
+        dx = first;
+    }
+    run->op[1].kind->pull_error(
+        &(struct lm_operator_pull){.n = lm_band_size(band, 1),
+                                   .x = x,
+                                   .dx = dx,
+                                   .tape = tape[1],
+                                   .error = error_at(inference->error, at),
+                                   .e = inference->e + at,
+                                   .ex = inference->pulled + at});
+}
+
+/* `first`: likewise. */
+static void infer_part(const struct lm_band *band, const struct inference *inference,
+                       size_t part, const real *first) {
     int last = band->run->stage->n - 1;
-    size_t at = start_of(band, last, part);
+    size_t at = lm_band_start(band, last, part);
+    const struct lm_operator_error error = error_at(inference->error, at);
     const real *change = NULL;
     real *still_tape[LM_MAX_STAGE];
+    if (last == 1 && inference->pulled && band->op[1].kind->pull_error) {
+        infer_pair(band, inference, part, first);
+        return;
+    }
     if (inference->still)
         part_tapes(band, part, still_tape);
     else
         change = change_part(band, &inference->change, part, first);
-    error->make(error->context, at, part_size(band, last), change, inference->e + at);
+    lm_stage_make_error(&error, lm_band_size(band, last), change, inference->e + at);
     if (inference->pulled)
         pull_part(band, inference->still ? still_tape : band->tape, inference->e + at,
-                  inference->pulled + start_of(band, 0, part));
+                  inference->pulled + lm_band_start(band, 0, part));
 }
 
-/* Restrict the pointwise operators to n numbers of a part. */
-static void set_slice(struct band *band, size_t offset, size_t n) {
-    band->offset = offset;
-    band->slice = n;
-    for (int k = 1; k < band->run->stage->n; k++)
-        band->op[k].tape = n / band->run->width;
-}
-
-static void infer_band(struct band *band, void *context) {
+static void infer_band(struct lm_band *band, void *context) {
     const struct inference *inference = context;
     const real *first = inference->still ? NULL : change_first(band, &inference->change);
-    size_t width = band->run->width, step = part_step(band), size = part_size(band, 0);
-    size_t slice = is_pointwise(band->run) ? most(SLICE / width, 1) * width : 0;
+    size_t step = lm_band_step(band), size = lm_band_size(band, 0);
+    bool slices = is_pointwise(band->run);
     for (size_t part = 0; part < band->parts; part++) {
         const real *change = first ? first + part * step : NULL;
-        if (!slice)
-            infer_part(band, inference, part, change);
-        for (size_t at = 0; slice && at < size; at += slice) {
-            set_slice(band, at, least(slice, size - at));
+        for (size_t at = 0, n = size; at < size; at += n) {
+            if (slices)
+                n = lm_band_slice(band, at);
             infer_part(band, inference, part, change ? change + at : NULL);
         }
-        band->offset = band->slice = 0;
+        lm_band_unslice(band);
     }
 }
 
@@ -409,23 +280,23 @@ static void infer(const struct lm_stage_run *run, struct inference *inference, r
     bool pulls = wants(run, ex);
     if (run->stage->n > 1 && pulls)
         inference->pulled = whole_array(run); /* each part in place of its change */
-    for_bands(run, all, infer_band, inference);
+    lm_band_each(run, all, infer_band, inference);
     if (inference->pulled)
         clear_uncovered(run, inference->pulled);
-    struct band band;
-    init_band(&band, run);
+    struct lm_band band;
+    lm_band_init(&band, run);
     if (pulls)
         pull_first(run, inference->still ? run->tape[0] : band.tape[0],
                    inference->pulled ? inference->pulled : inference->e, ex);
 }
 
 void lm_stage_infer(const struct lm_stage_run *run, const real *const dx[],
-                    const struct lm_stage_error *error, real *e, real *const ex[]) {
+                    const struct lm_operator_error *error, real *e, real *const ex[]) {
     struct inference inference = {false, {dx, NULL, NULL}, error, e, NULL};
     infer(run, &inference, change_all(run, &inference.change), ex);
 }
 
-void lm_stage_pull_error(const struct lm_stage_run *run, const struct lm_stage_error *error,
+void lm_stage_pull_error(const struct lm_stage_run *run, const struct lm_operator_error *error,
                          real *e, real *const ex[]) {
     struct inference inference = {.still = true, .error = error, .e = e};
     infer(run, &inference, NULL, ex);
@@ -436,20 +307,20 @@ struct pulling {
     real *to; /* the error at the first operator's output, or the gradient */
 };
 
-static void pull_input_band(struct band *band, void *context) {
+static void pull_input_band(struct lm_band *band, void *context) {
     const struct pulling *pulling = context;
     real *tape[LM_MAX_STAGE];
     for (size_t part = 0; part < band->parts; part++) {
         part_tapes(band, part, tape);
-        pull_part(band, tape, pulling->e + start_of(band, band->run->stage->n - 1, part),
-                  pulling->to + start_of(band, 0, part));
+        pull_part(band, tape, pulling->e + lm_band_start(band, band->run->stage->n - 1, part),
+                  pulling->to + lm_band_start(band, 0, part));
     }
 }
 
 /* The error e at the last operator's output pulled back to the first one's. */
 static const real *pull_to_first(const struct lm_stage_run *run, const real *e) {
     struct pulling pulling = {e, whole_array(run)};
-    for_bands(run, NULL, pull_input_band, &pulling);
+    lm_band_each(run, NULL, pull_input_band, &pulling);
     clear_uncovered(run, pulling.to);
     return pulling.to;
 }
@@ -462,7 +333,7 @@ void lm_stage_pull_input(const struct lm_stage_run *run, const real *e, real *co
     pull_first(run, run->tape[0], e, ex);
 }
 
-static void pull_parameters_band(struct band *band, void *context) {
+static void pull_parameters_band(struct lm_band *band, void *context) {
     const struct pulling *pulling = context;
     const struct lm_stage_run *run = band->run;
     const struct lm_operator *op = band->op;
@@ -470,8 +341,8 @@ static void pull_parameters_band(struct band *band, void *context) {
     real *tape[LM_MAX_STAGE];
     for (size_t part = 0; run->stage->n > 1 && part < band->parts; part++) {
         part_tapes(band, part, tape);
-        pull_part(band, tape, pulling->e + start_of(band, run->stage->n - 1, part),
-                  band->buffer[0] + part * part_size(band, 0));
+        pull_part(band, tape, pulling->e + lm_band_start(band, run->stage->n - 1, part),
+                  band->buffer[0] + part * lm_band_size(band, 0));
         e = band->buffer[0];
     }
     op->kind->pull_parameters(op, run->x[0], e, run->width, op->row > 0, pulling->to);
@@ -483,5 +354,5 @@ void lm_stage_pull_parameters(const struct lm_stage_run *run, const real *e, rea
         run->op->kind->pull_parameters(run->op, run->x[0], pull_to_first(run, e), run->width,
                                        false, gradient);
     else
-        for_bands(run, NULL, pull_parameters_band, &pulling);
+        lm_band_each(run, NULL, pull_parameters_band, &pulling);
 }

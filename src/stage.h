@@ -51,22 +51,18 @@ void lm_stage_forward(const struct lm_stage_run *run);
 void lm_stage_difference(const struct lm_stage_run *run, const real *const dx[], real *dy,
                          real *const tape[]);
 
-/* How a rule makes the error of the units at [at, at + n) from how they change, or, without dx,
- * from what they are; or from neither, and `change` is NULL. */
-struct lm_stage_error {
-    void (*make)(const void *context, size_t at, size_t n, const real *change, real *error);
-    const void *context;
-};
+/* e (n) = the error of a change, or of an output; or of neither, and that is NULL. */
+void lm_stage_make_error(const struct lm_operator_error *error, size_t n, const real *change,
+                         real *e);
 
-/* In one go: the change (the output, if dx is NULL) band by band, the error that `error` makes
- * of it, and that error pulled back to the inputs with the tapes at x + dx (at x). Needs run->y
- * as lm_stage_difference; writes none. */
+/* In one go: the change (the output, if dx is NULL) band by band, its `error`, and that error
+ * pulled back to the inputs with the tapes at x + dx (at x). Needs run->y as
+ * lm_stage_difference; writes none. */
 void lm_stage_infer(const struct lm_stage_run *run, const real *const dx[],
-                    const struct lm_stage_error *error, real *e, real *const ex[]);
+                    const struct lm_operator_error *error, real *e, real *const ex[]);
 
-/* In one go: the error that `error` makes of no change, and that pulled back to the inputs from
- * run->tape. */
-void lm_stage_pull_error(const struct lm_stage_run *run, const struct lm_stage_error *error,
+/* In one go: the `error` of no change, and that pulled back to the inputs from run->tape. */
+void lm_stage_pull_error(const struct lm_stage_run *run, const struct lm_operator_error *error,
                          real *e, real *const ex[]);
 
 /* ex[k] = J^T e from run->tape; ex[k] NULL: not wanted. */

@@ -90,11 +90,7 @@ void spoil(size_t n, real *array) {
         array[i] = (real)NAN;
 }
 
-void make_error(const void *made_error, size_t at, size_t n, const real *change, real *e) {
-    const struct made_error *made = made_error;
-    for (size_t i = 0; i < n; i++) {
-        e[i] = change[i] - made->value[at + i];
-        if (made->times)
-            made->times[at + i]++;
-    }
+void make_error(size_t n, const real *change, const real *value, real *e) {
+    for (size_t i = 0; i < n; i++)
+        e[i] = (change ? change[i] : 0) - value[i];
 }

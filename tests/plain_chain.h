@@ -42,11 +42,7 @@ real *made_up(size_t n, double size, unsigned index);
 /* Every number becomes NaN, so that what is read before it is written shows. */
 void spoil(size_t n, real *array);
 
-/* An error as a rule may make it (lm_stage_error): a change less a value, unit by unit. */
-struct made_error {
-    const real *value;
-    int *times; /* how often each was made; NULL: not counted */
-};
-void make_error(const void *made_error, size_t at, size_t n, const real *change, real *e);
+/* e = change - value; change NULL: 0. */
+void make_error(size_t n, const real *change, const real *value, real *e);
 
 #endif

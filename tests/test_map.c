@@ -422,8 +422,7 @@ static void expect_inference(struct setup *s, const real *const dx[], real *cons
          *kept = lm_allocate(outputs, sizeof(real));
     real *tape = lm_allocate(tapes, sizeof(real));
     real *e = lm_allocate(out, sizeof(real)), *value = made_up(out, 1, 3);
-    const struct made_error made = {value, NULL};
-    const struct lm_stage_error error = {make_error, &made};
+    const struct lm_operator_error error = {.value = value};
     struct lm_map_run run = s->run, stepwise = s->run;
     forward(s, s->x);
     memcpy(kept, s->run.activations, outputs * sizeof *kept);
@@ -435,7 +434,7 @@ static void expect_inference(struct setup *s, const real *const dx[], real *cons
     } else {
         run.activations = run.tape = NULL;
     }
-    make_error(&made, 0, out, lm_map_output(&s->map, kept, WIDTH), s->e);
+    make_error(out, lm_map_output(&s->map, kept, WIDTH), value, s->e);
     lm_map_pull_input(&stepwise, s->e, expected);
     spoil(outputs, changes);
     spoil(tapes, tape);

@@ -48,6 +48,52 @@ static void pull_input(const struct lm_operator *op, const real *parameters, con
     }
 }
 
+/* x + dx; the change there, as `difference` has it; and the error pulled back. */
+static void pull_change(const struct lm_operator_pull *pull) {
+    const real *in = pull->x, *change = pull->dx, *value = pull->error.value;
+    real *e = pull->e, *ex = pull->ex;
+#pragma GCC ivdep
+    for (size_t i = 0; i < pull->n; i++) {
+        real moved = in[i] + change[i];
+        real when_off = in[i] > 0 ? -in[i] : 0;
+        real when_on = in[i] > 0 ? change[i] : moved;
+        real error = (moved > 0 || moved != moved ? when_on : when_off) - value[i];
+        e[i] = error;
+        ex[i] = moved > 0 ? error : 0;
+    }
+}
+
+static void pull_output(const struct lm_operator_pull *pull) {
+    const real *in = pull->x, *value = pull->error.value;
+    real *e = pull->e, *ex = pull->ex;
+#pragma GCC ivdep
+    for (size_t i = 0; i < pull->n; i++) {
+        real x = in[i], error = (x > 0 || x != x ? x : 0) - value[i];
+        e[i] = error;
+        ex[i] = x > 0 ? error : 0;
+    }
+}
+
+static void pull_still(const struct lm_operator_pull *pull) {
+    const real *tape = pull->tape, *from = pull->error.from, *value = pull->error.value;
+    real *e = pull->e, *ex = pull->ex;
+#pragma GCC ivdep
+    for (size_t i = 0; i < pull->n; i++) {
+        real error = (from ? from[i] : 0) - value[i];
+        e[i] = error;
+        ex[i] = tape[i] > 0 ? error : 0;
+    }
+}
+
+static void pull_error(const struct lm_operator_pull *pull) {
+    if (!pull->x)
+        pull_still(pull);
+    else if (pull->dx)
+        pull_change(pull);
+    else
+        pull_output(pull);
+}
+
 const struct lm_operator_kind lm_relu = {
     .name = "relu",
     .summary = "y = max(x, 0)",
@@ -55,5 +101,6 @@ const struct lm_operator_kind lm_relu = {
     .forward = forward,
     .difference = difference,
     .pull_input = pull_input,
+    .pull_error = pull_error,
     .tape_is_output = true,
 };

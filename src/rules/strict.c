@@ -6,13 +6,6 @@
 
 #include <string.h>
 
-/* eps = (f(v) - f(hat v)) - u from the change of f, or eps = f(v) - v from f itself. */
-static void hidden_error(const void *value, size_t at, size_t n, const real *change, real *e) {
-    const real *v = (const real *)value + at;
-    for (size_t i = 0; i < n; i++)
-        e[i] = change[i] - v[i];
-}
-
 /* Whether the values below are at hat v: mu is hat v too, and J is that of the feedforward
  * pass. */
 static bool is_predicted(const struct lm_layer *layer, int c) {
@@ -51,7 +44,7 @@ static void errors_deviation(const struct lm_inference *inference, struct lm_lay
                              int c, const struct lm_scratch *scratch) {
     struct lm_layer_chunk *chunk = &layer->chunks[c];
     struct lm_map_run run = lm_layer_run(layer, c, scratch);
-    const struct lm_stage_error error = {hidden_error, chunk->value};
+    const struct lm_operator_error error = {.value = chunk->value};
     if (is_predicted(layer, c))
         lm_rule_predicted_error(inference, layer, c, scratch, false);
     else if (layer->is_output)
@@ -82,7 +75,7 @@ static struct lm_map_run run_at(const struct lm_layer *layer, int c, const real 
 static void errors_value(const struct lm_inference *inference, struct lm_layer *layer, int c,
                          const struct lm_scratch *scratch) {
     struct lm_layer_chunk *chunk = &layer->chunks[c];
-    const struct lm_stage_error error = {hidden_error, chunk->value};
+    const struct lm_operator_error error = {.value = chunk->value};
     const real *x[LM_MAX_PARENTS];
     current_values(layer, chunk, x);
     struct lm_map_run run = run_at(layer, c, x, scratch);
