@@ -8,6 +8,7 @@
 #include "pipeline.h"
 #include "replicas.h"
 #include "schedule.h"
+#include "tally.h"
 
 #include <omp.h>
 #include <string.h>
@@ -24,6 +25,7 @@ struct lm_cortex {
     long steps;          /* of inference since hat v */
     struct lm_replicas *replicas;
     struct lm_learning *learning;
+    struct lm_tally *tally;
     struct lm_lesson *lessons;  /* (nodes) */
     struct lm_scratch *scratch; /* (threads) */
     struct lm_reached *reached; /* (chunks) */
@@ -83,6 +85,7 @@ struct lm_cortex *lm_cortex_create(const struct lm_cortex_plan *plan) {
     make_scratch(cortex);
     cortex->replicas = lm_replicas_create(plan->placement, plan->rank, cortex->nodes.n);
     cortex->learning = lm_learning_create(cortex->nodes.n, (int)chunks, cortex->plan.threads);
+    cortex->tally = lm_tally_create(cortex->nodes.n, (int)chunks, cortex->plan.threads);
     cortex->lessons = lm_allocate((size_t)cortex->nodes.n, sizeof *cortex->lessons);
     cortex->reached = lm_allocate(chunks, sizeof *cortex->reached);
     return cortex;
@@ -96,6 +99,7 @@ void lm_cortex_destroy(struct lm_cortex *cortex) {
     lm_nodes_clear(&cortex->nodes);
     lm_replicas_destroy(cortex->replicas);
     lm_learning_destroy(cortex->learning);
+    lm_tally_destroy(cortex->tally);
     lm_free(cortex->lessons);
     lm_free(cortex->scratch);
     lm_free(cortex->reached);
@@ -174,8 +178,8 @@ struct job {
     const struct lm_passes *passes;
     long begun, steps;
     struct lm_schedule *schedule; /* NULL: there are links, and chunks belong to threads */
-    const struct lm_learning *learning; /* NULL: no chunk learns on its own */
-    double *seconds;                    /* (threads, LM_PASSES) */
+    struct lm_tally *tally;       /* NULL: no chunk learns on its own */
+    double *seconds;              /* (threads, LM_PASSES) */
 };
 
 /* Steps first .. end - 1 of every stride-th chunk from `chunk` on below `end_chunk`. */
@@ -185,7 +189,7 @@ static void run_chunks(struct lm_cortex *cortex, const struct job *job, int chun
     lm_pipeline_run(&(struct lm_pipeline){.nodes = &cortex->nodes,
                                           .passes = job->passes,
                                           .begun = job->begun,
-                                          .learning = job->learning,
+                                          .tally = job->tally,
                                           .chunk = chunk,
                                           .stride = stride,
                                           .n_chunks = end_chunk,
@@ -263,21 +267,19 @@ static bool begin_learning(struct lm_cortex *cortex, const struct lm_passes *pas
     for (int i = 0; passes->learn && i < cortex->nodes.n; i++)
         set_lesson(cortex, i, passes->exact);
     return passes->learn &&
-           lm_learning_open(cortex->learning, cortex->first, cortex->nodes.n, cortex->lessons);
+           lm_tally_open(cortex->tally, cortex->first, cortex->nodes.n, cortex->lessons);
 }
 
-/* Sum what chunks have learned, or learn now. With replicas layer by layer: the sums of one
- * travel while the next one learns. */
+/* Learn, if chunks have not done so, and add up over replicas: layer by layer, the sums of one
+ * travelling while the next one learns. */
 static void end_learning(struct lm_cortex *cortex, const struct lm_passes *passes,
                          bool learned) {
     struct lm_replicas *replicas = cortex->replicas;
     int n = cortex->nodes.n;
-    int together = learned || cortex->plan.placement->n_replicas > 1 ? 1 : n;
+    int together = cortex->plan.placement->n_replicas > 1 ? 1 : n;
     lm_traffic_turn(LM_PHASE_SUM);
     for (int i = 0; i < n; i += together) {
-        if (learned)
-            lm_learning_close(cortex->learning, i, &cortex->lessons[i]);
-        else
+        if (!learned)
             lm_learning_run(cortex->learning, passes->rule, passes->inference, cortex->first,
                             together, cortex->lessons + i, cortex->scratch);
         for (int k = i; k < i + together; k++)
@@ -321,7 +323,7 @@ void lm_cortex_run(struct lm_cortex *cortex, const struct lm_passes *passes) {
                             begun,
                             steps,
                             cortex->nodes.has_links ? NULL : &schedule,
-                            learns ? cortex->learning : NULL,
+                            learns ? cortex->tally : NULL,
                             seconds};
     if (job.schedule)
         estimate_steps(cortex, passes, steps, left);

@@ -217,8 +217,8 @@ static bool learn(const struct lm_pipeline *pipeline, struct lm_node *node, int 
     if (!lm_node_values_are_here(node, c))
         return false;
     double start = omp_get_wtime();
-    lm_learning_chunk(pipeline->learning, passes->rule, passes->inference,
-                      (int)(node - pipeline->nodes->node), c, pipeline->scratch);
+    lm_tally_learn(pipeline->tally, passes->rule, passes->inference,
+                   (int)(node - pipeline->nodes->node), c, pipeline->scratch);
     pipeline->seconds[LM_PASS_LEARN] += omp_get_wtime() - start;
     return true;
 }

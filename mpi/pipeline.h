@@ -9,17 +9,17 @@
 #ifndef LAMINA_PIPELINE_H
 #define LAMINA_PIPELINE_H
 
-#include "learning.h"
 #include "node.h"
 #include "passes.h"
+#include "tally.h"
 
 /* What a thread is to do: steps first .. end - 1 of the chunks chunk, chunk + stride ... below
  * n_chunks. */
 struct lm_pipeline {
     struct lm_nodes *nodes;
     const struct lm_passes *passes;
-    long begun;                         /* steps of inference done before, since hat v */
-    const struct lm_learning *learning; /* open for the nodes; NULL: nothing is learned here */
+    long begun;             /* steps of inference done before, since hat v */
+    struct lm_tally *tally; /* open for the nodes; NULL: nothing is learned here */
     int chunk, stride, n_chunks;
     long first, end;
     const struct lm_scratch *scratch;

@@ -15,8 +15,8 @@ struct lane {
 };
 
 struct lm_learning {
-    int threads, first; /* chunk of the batch, of what is open */
-    size_t size;        /* reals in `block` */
+    int threads;
+    size_t size; /* reals in `block` */
     real *block;
     int *begin;            /* (layers + 1) the first lane of each lesson of a group */
     struct lm_span *spans; /* (layers x chunks) of the lanes */
@@ -213,38 +213,4 @@ void lm_learning_run(struct lm_learning *learning, const struct lm_rule *rule,
         together = make_group(learning, n - l, lessons + l, &size);
         run_group(learning, &task, together, lessons + l, size);
     }
-}
-
-/* Whether each lane of a lesson is one chunk. */
-static bool has_single_chunks(const struct lm_learning *learning, int l,
-                              const struct lm_lesson *lesson) {
-    int lanes = learning->begin[l + 1] - learning->begin[l];
-    return lanes == 0 || lanes == chunks_of(lesson);
-}
-
-bool lm_learning_open(struct lm_learning *learning, int first, int n,
-                      const struct lm_lesson lessons[]) {
-    size_t size;
-    if (make_group(learning, n, lessons, &size) < n)
-        return false;
-    for (int l = 0; l < n; l++)
-        if (!has_single_chunks(learning, l, &lessons[l]))
-            return false;
-    place_group(learning, n, lessons, size);
-    learning->first = first;
-    return true;
-}
-
-void lm_learning_chunk(const struct lm_learning *learning, const struct lm_rule *rule,
-                       const struct lm_inference *inference, int l, int c,
-                       const struct lm_scratch *scratch) {
-    const struct task task = {rule, inference, learning->first, scratch};
-    if (learning->begin[l] < learning->begin[l + 1])
-        learn_lane(learning, &task, learning->begin[l] + c, scratch);
-}
-
-void lm_learning_close(const struct lm_learning *learning, int l,
-                       const struct lm_lesson *lesson) {
-#pragma omp parallel num_threads(learning->threads)
-    add_lanes(learning, lesson, learning->begin[l], learning->begin[l + 1]);
 }

@@ -28,18 +28,6 @@ void lm_learning_run(struct lm_learning *learning, const struct lm_rule *rule,
                      const struct lm_inference *inference, int first, int n,
                      const struct lm_lesson lessons[], const struct lm_scratch scratch[]);
 
-/* The same chunk by chunk, where all sums of single chunks fit into the workspace: then open
- * returns true, each chunk c of the layers, in any order, is given to lm_learning_chunk for
- * every lesson l, which threads may do for different chunks or lessons, and close adds up what
- * lesson l has learned. Else it returns false, and nothing is open. */
-bool lm_learning_open(struct lm_learning *learning, int first, int n,
-                      const struct lm_lesson lessons[]);
-void lm_learning_chunk(const struct lm_learning *learning, const struct lm_rule *rule,
-                       const struct lm_inference *inference, int l, int c,
-                       const struct lm_scratch *scratch);
-void lm_learning_close(const struct lm_learning *learning, int l,
-                       const struct lm_lesson *lesson);
-
 /* Arrays like its parameters that the workspace has for a layer, beside the gradient: one less
  * than there are chunks, but where these would take more than 1 GiB fewer threads share as
  * many as fit, and at least one for each level of the tree. */
