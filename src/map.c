@@ -79,21 +79,32 @@ static int in_turn(int n, const struct lm_operator_spec spec[], int n_inputs, in
     return swaps(n, spec, n_inputs, j) ? j + 1 : swaps(n, spec, n_inputs, j - 1) ? j - 1 : j;
 }
 
+/* Have an operator do what `next` does behind it, if that is relu and it can. */
+static bool rectify(struct lm_operator *op, const struct lm_operator_kind *next) {
+    if (op->kind != &lm_maxpool2d || op->rectifies || next != &lm_relu)
+        return false;
+    op->rectifies = true;
+    op->flops += (double)lm_shape_units(&op->out);
+    return true;
+}
+
 bool lm_map_init(struct lm_map *map, int n, const struct lm_operator_spec spec[], int n_inputs,
                  const struct lm_shape in[], struct lm_status *status) {
-    *map = (struct lm_map){.n = n};
+    *map = (struct lm_map){0};
     if (n < 1 || n > LM_MAX_OPERATORS)
         return lm_fail(status, LM_CONFIG, "the map has %d operators: 1 to %d are expected", n,
                        LM_MAX_OPERATORS);
     for (int j = 0; j < n; j++) {
-        struct lm_operator *op = &map->operators[j];
+        struct lm_operator *op = &map->operators[map->n], *before = map->n ? op - 1 : NULL;
         int from = in_turn(n, spec, n_inputs, j);
-        if (!lm_operator_init(op, spec[from].kind, spec[from].option, j ? 1 : n_inputs,
-                              j ? &map->operators[j - 1].out : in, status))
+        if (before && rectify(before, spec[from].kind))
+            continue;
+        if (!lm_operator_init(op, spec[from].kind, spec[from].option, before ? 1 : n_inputs,
+                              before ? &before->out : in, status))
             return lm_fail_prefix(status, "operator %d of its map, ", from + 1);
-        count_operator(map, j);
+        count_operator(map, map->n++);
     }
-    map->out = map->operators[n - 1].out;
+    map->out = map->operators[map->n - 1].out;
     make_stages(map);
     lay_out_activations(map);
     lay_out_tapes(map);

@@ -7,8 +7,9 @@
  * needed by differences only, lies behind the rest and may be left out. Operators that only
  * reshape are left out: their output is their input.
  *
- * relu before maxpool2d is done behind it: the largest of the rectified units is the largest
- * unit, rectified, with the same derivative, and there are fewer of them. */
+ * relu before maxpool2d is done behind it, and relu behind maxpool2d together with it: the
+ * largest of the rectified units is the largest unit, rectified, with the same derivative, and
+ * there are fewer of them. */
 #ifndef LAMINA_MAP_H
 #define LAMINA_MAP_H
 
@@ -23,7 +24,7 @@ struct lm_operator_spec {
 };
 
 struct lm_map {
-    int n; /* operators */
+    int n; /* operators that are done */
     struct lm_operator operators[LM_MAX_OPERATORS];
     size_t parameter_offset[LM_MAX_OPERATORS];  /* into the layer's parameters */
     size_t activation_offset[LM_MAX_OPERATORS]; /* per input */

@@ -117,6 +117,8 @@ const char *lm_operator_text(const struct lm_operator *op, char *text) {
             length += snprintf(text + length, room, " %s=%zu", op->kind->options[i].name,
                                op->option[i][0]);
     }
+    if (op->rectifies && length < LM_OPERATOR_TEXT)
+        snprintf(text + length, LM_OPERATOR_TEXT - (size_t)length, " > relu");
     return text;
 }
 

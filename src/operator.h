@@ -122,6 +122,7 @@ struct lm_operator {
                                    same channel of x, which no other row needs; else 0 */
     bool pointwise;             /* local, and works on op->tape numbers one by one */
     bool relaxes;               /* relax_input can be done */
+    bool rectifies;             /* maxpool2d: a relu behind it is done with it */
     bool whole;                 /* quickest for all channels and rows at once: not in bands */
     size_t channel, row;        /* of a band: its first channel and row; else 0 */
     double flops;               /* floating-point operations of forward per input, without

@@ -1,5 +1,6 @@
 /* maxpool2d: the largest unit of every window, the first one (row-major) of equals; a NaN
- * wins. Tape: the place of the winner in its window, counted row-major. */
+ * wins. Tape: the place of the winner in its window, counted row-major; NOWHERE, if it has been
+ * rectified to 0. */
 #include "pool.h"
 #include "vector.h"
 
@@ -17,62 +18,104 @@ static bool is_two_by_two(const struct lm_operator *op) {
     return op->option[POOL_SIZE][0] == 2 && op->option[POOL_SIZE][1] == 2;
 }
 
-/* The winner of a window of so many rows and columns, `row` numbers apart, and its place. The
- * candidates are x, or the changes (x - old) + dx of the maximum `old` that each unit would
- * bring about if it won: they have the same order as x + dx, and no change is lost against a
- * large x. */
-INLINE void choose(size_t rows, size_t columns, size_t row, size_t width, const real *x,
-                   const real *old, const real *dx, real *best, real *place) {
-    vec top = {0}, winner = {0}, before = old ? load(old) : top;
-    for (size_t i = 0; i < rows; i++)
-        for (size_t j = 0; j < columns; j++) {
-            size_t at = i * row + j * width;
+enum { NOWHERE = -1 };
+
+/* Windows of so many rows and columns, in x `row` numbers apart. */
+struct windows {
+    size_t rows, columns, row, width;
+};
+
+/* The winner of a window, and its place. The candidates are x, or the changes (x - old) + dx of
+ * the maximum `old` that each unit would bring about if it won: they have the same order as
+ * x + dx, and no change is lost against a large x. */
+INLINE void choose(const struct windows *w, const real *x, const real *dx, vec old, vec *top,
+                   vec *winner) {
+    *top = *winner = (vec){0};
+    for (size_t i = 0; i < w->rows; i++)
+        for (size_t j = 0; j < w->columns; j++) {
+            size_t at = i * w->row + j * w->width;
             vec candidate = load(x + at);
             if (dx)
-                candidate = (candidate - before) + load(dx + at);
-            mask wins = (candidate > top) | (candidate != candidate);
+                candidate = (candidate - old) + load(dx + at);
+            mask wins = (candidate > *top) | (candidate != candidate);
             if (i + j == 0)
                 wins = ~(mask){0};
-            top = pick(wins, candidate, top);
-            winner = pick(wins, (vec){0} + (real)(i * columns + j), winner);
+            *top = pick(wins, candidate, *top);
+            *winner = pick(wins, (vec){0} + (real)(i * w->columns + j), *winner);
         }
+}
+
+/* As relu's: a NaN stays one. */
+INLINE void rectify(vec *top, vec *winner) {
+    mask on = *top > 0;
+    *winner = pick(on, *winner, (vec){0} + NOWHERE);
+    *top = (vec)((mask)*top & (on | (*top != *top)));
+}
+
+/* The change of the rectified maximum when that moves from `old` by `top`: see relu.c. */
+INLINE void rectify_change(vec old, vec *top, vec *winner) {
+    vec moved = old + *top;
+    mask was_on = old > 0, on = moved > 0;
+    vec when_on = pick(was_on, *top, moved), when_off = (vec)((mask)-old & was_on);
+    *winner = pick(on, *winner, (vec){0} + NOWHERE);
+    *top = pick(on | (moved != moved), when_on, when_off);
+}
+
+/* One window; y, the output at x, only with dx. */
+INLINE void pool(const struct windows *w, bool rectifies, const real *x, const real *y,
+                 const real *dx, real *best, real *place) {
+    vec old = dx ? load(y) : (vec){0}, top, winner;
+    if (dx && rectifies)
+        choose(w, x, NULL, old, &old, &winner);
+    choose(w, x, dx, old, &top, &winner);
+    if (dx && rectifies)
+        rectify_change(old, &top, &winner);
+    else if (rectifies)
+        rectify(&top, &winner);
     store(best, top);
     store(place, winner);
 }
 
-/* The winners of all windows; x, old and dx as in `choose`. */
-INLINE void choose_all(const struct lm_operator *op, size_t rows, size_t columns, size_t width,
-                       const real *x, const real *old, const real *dx, real *best,
-                       real *place) {
-    size_t row = op->in[0].extent[2] * width, next = op->option[POOL_STRIDE][1] * width;
+/* All windows, with constant sizes. */
+INLINE void pool_all(const struct lm_operator *op, size_t rows, size_t columns, bool rectifies,
+                     size_t width, const real *x, const real *y, const real *dx, real *best,
+                     real *place) {
+    const struct windows w = {rows, columns, op->in[0].extent[2] * width, width};
+    size_t next = op->option[POOL_STRIDE][1] * width;
     for (size_t r = 0, out = 0; r < pool_rows(op); r++) {
         size_t in = pool_corner(op, r) * width;
         for (size_t c = 0; c < op->out.extent[2]; c++, in += next)
             for (size_t b = 0; b < width; b += LANES, out += LANES)
-                choose(rows, columns, row, width, x + in + b, old ? old + out : NULL,
-                       dx ? dx + in + b : NULL, best + out, place + out);
+                pool(&w, rectifies, x + in + b, y ? y + out : NULL, dx ? dx + in + b : NULL,
+                     best + out, place + out);
     }
+}
+
+/* The winners of all windows of x, or with dx their changes. */
+INLINE void pool_kind(const struct lm_operator *op, size_t width, const real *x, const real *y,
+                      const real *dx, real *best, real *place) {
+    const size_t *size = op->option[POOL_SIZE];
+    if (is_two_by_two(op) && op->rectifies)
+        pool_all(op, 2, 2, true, width, x, y, dx, best, place);
+    else if (is_two_by_two(op))
+        pool_all(op, 2, 2, false, width, x, y, dx, best, place);
+    else if (op->rectifies)
+        pool_all(op, size[0], size[1], true, width, x, y, dx, best, place);
+    else
+        pool_all(op, size[0], size[1], false, width, x, y, dx, best, place);
 }
 
 static void forward(const struct lm_operator *op, const real *parameters, const real *const x[],
                     size_t width, real *y, real *tape) {
     (void)parameters;
-    const size_t *size = op->option[POOL_SIZE];
-    if (is_two_by_two(op))
-        choose_all(op, 2, 2, width, x[0], NULL, NULL, y, tape);
-    else
-        choose_all(op, size[0], size[1], width, x[0], NULL, NULL, y, tape);
+    pool_kind(op, width, x[0], NULL, NULL, y, tape);
 }
 
 static void difference(const struct lm_operator *op, const real *parameters,
                        const real *const x[], const real *y, const real *const dx[],
                        size_t width, real *dy, real *tape) {
     (void)parameters;
-    const size_t *size = op->option[POOL_SIZE];
-    if (is_two_by_two(op))
-        choose_all(op, 2, 2, width, x[0], y, dx[0], dy, tape);
-    else
-        choose_all(op, size[0], size[1], width, x[0], y, dx[0], dy, tape);
+    pool_kind(op, width, x[0], y, dx[0], dy, tape);
 }
 
 /* ex (+)= ey at the winner of a window. */
