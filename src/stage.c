@@ -114,11 +114,12 @@ static void change_operator(const struct lm_stage_run *run, const struct lm_oper
         op->kind->forward(op, run->parameters, run->x, run->width, dy, tape);
 }
 
-/* The change of the first operator in a band. */
-static real *change_first(const struct lm_band *band, const struct change *change) {
+/* The change of the first operator in a band: in `array`, if it has no gaps there. */
+static real *change_first(const struct lm_band *band, const struct change *change,
+                          real *array) {
     const struct lm_stage_run *run = band->run;
     bool alone = run->stage->n == 1;
-    real *dy = lm_band_first(band, alone ? change->dy : NULL);
+    real *dy = lm_band_first(band, alone ? change->dy : array);
     real *tape = change->tape && change->tape[0] ? change->tape[0] : band->tape[0];
     if (alone && !change->dy)
         dy = whole_array(run);
@@ -136,7 +137,7 @@ static real *change_all(const struct lm_stage_run *run, const struct change *cha
 }
 
 static void difference_band(struct lm_band *band, void *context) {
-    real *dy = change_first(band, context);
+    real *dy = change_first(band, context, NULL);
     for (size_t part = 0; part < band->parts; part++)
         change_part(band, context, part, dy + part * lm_band_step(band));
 }
@@ -242,9 +243,10 @@ static void infer_part(const struct lm_band *band, const struct inference *infer
 
 static void infer_band(struct lm_band *band, void *context) {
     const struct inference *inference = context;
-    const real *first = inference->still ? NULL : change_first(band, &inference->change);
-    size_t step = lm_band_step(band), size = lm_band_size(band, 0);
     bool slices = is_pointwise(band->run);
+    real *place = slices ? inference->pulled : NULL; /* of an error, and before of its change */
+    const real *first = inference->still ? NULL : change_first(band, &inference->change, place);
+    size_t step = lm_band_step(band), size = lm_band_size(band, 0);
     for (size_t part = 0; part < band->parts; part++) {
         const real *change = first ? first + part * step : NULL;
         for (size_t at = 0, n = size; at < size; at += n) {
