@@ -141,7 +141,7 @@ static bool make_errors(const struct lm_pipeline *pipeline, struct lm_node *node
         return false;
     double start = omp_get_wtime();
     node->layer->chunks[c].still = step < node->layer->plan->still;
-    node->layer->chunks[c].passes =
+    node->layer->chunks[c].transient =
         step + 1 < inference_end(pipeline) && needs_error(pipeline, node, step + 1);
     if (step == 0)
         clear_feedback(node, c);

@@ -21,7 +21,7 @@ struct lm_layer_chunk {
     real *forward;       /* hat v: the end of activations. Not owned */
     real *value;         /* v or v - hat v. The output layer has none that is free */
     bool still;          /* the values below are at hat v as yet. Set by the cortex */
-    bool passes;         /* eps is made again before anybody reads it. Likewise */
+    bool transient;      /* eps is made again before anybody reads it. Likewise */
     const real *error;   /* eps; at the output d loss / d mu. In own_error, but for a rule that
                             takes over the feedback of an only child as it is */
     real *own_error;     /* where eps is made */

@@ -92,10 +92,11 @@ void lm_rule_pull_forward(struct lm_layer *layer, int c, const struct lm_scratch
 }
 
 void lm_rule_predicted_error(const struct lm_inference *inference, struct lm_layer *layer,
-                             int c, const struct lm_scratch *scratch, bool value, bool passes) {
+                             int c, const struct lm_scratch *scratch, bool value,
+                             bool transient) {
     struct lm_layer_chunk *chunk = &layer->chunks[c];
     const struct lm_operator_error error = {chunk->value, value ? chunk->forward : NULL,
-                                            passes && chunk->passes};
+                                            transient && chunk->transient};
     if (layer->is_output) {
         lm_rule_output_forward_error(inference, layer, c);
         lm_rule_pull_forward(layer, c, scratch);

@@ -91,7 +91,7 @@ static inline __attribute__((always_inline)) void pull_kind(const struct lm_oper
 static void pull_still(const struct lm_operator_pull *pull) {
     if (pull->error.from)
         pull_kind(pull, true, true);
-    else if (!pull->error.passes)
+    else if (!pull->error.transient)
         pull_kind(pull, false, true);
     else
         pull_kind(pull, false, false);
