@@ -89,11 +89,11 @@ int lm_learning_arrays(size_t parameters, int chunks) {
     return arrays;
 }
 
-static size_t parameters_of(const struct lm_lesson *lesson) {
+size_t lm_lesson_parameters(const struct lm_lesson *lesson) {
     return lesson->layer->plan->map.parameters;
 }
 
-static int chunks_of(const struct lm_lesson *lesson) {
+int lm_lesson_chunks(const struct lm_lesson *lesson) {
     return lesson->n > 0 ? lesson->nodes[lesson->n - 1].end - lesson->nodes[0].first : 0;
 }
 
@@ -105,10 +105,11 @@ static int make_group(struct lm_learning *learning, int n, const struct lm_lesso
     for (int l = 0; l < n; l++) {
         const struct lm_lesson *lesson = &lessons[l];
         struct lm_span *spans = learning->spans + begin[l];
-        size_t parameters = parameters_of(lesson);
+        size_t parameters = lm_lesson_parameters(lesson);
         int found = 0;
-        if (parameters > 0 && chunks_of(lesson) > 0)
-            found = make_lanes(parameters, chunks_of(lesson), lesson->n, lesson->nodes, spans);
+        if (parameters > 0 && lm_lesson_chunks(lesson) > 0)
+            found = make_lanes(parameters, lm_lesson_chunks(lesson), lesson->n, lesson->nodes,
+                               spans);
         size_t arrays = (size_t)(count_arrays(found, spans) - (found ? lesson->n : 0));
         size_t more = lm_product(arrays, parameters);
         if (l > 0 && *size + more > small_bytes / sizeof(real))
@@ -123,7 +124,7 @@ static int make_group(struct lm_learning *learning, int n, const struct lm_lesso
  * arrays begin. */
 static real *place(struct lm_learning *learning, const struct lm_lesson *lesson, int begin,
                    int end, real ***level, real *next) {
-    size_t parameters = parameters_of(lesson);
+    size_t parameters = lm_lesson_parameters(lesson);
     for (int i = begin, node = 0; i < end; i++) {
         struct lm_span span = learning->spans[i];
         bool begins = node < lesson->n && span.first == lesson->nodes[node].first;
@@ -157,7 +158,7 @@ static void learn_node(const struct task *task, struct lm_layer *layer, struct l
 static void add_lanes(const struct lm_learning *learning, const struct lm_lesson *lesson,
                       int lane, int end) {
     enum { SLICE = 4096 };
-    size_t parameters = parameters_of(lesson);
+    size_t parameters = lm_lesson_parameters(lesson);
     for (int node = 0; node < lesson->n && lane < end; node++) {
 #pragma omp for schedule(static) nowait
         for (size_t i = 0; i < parameters; i += SLICE)

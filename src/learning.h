@@ -18,6 +18,10 @@ struct lm_lesson {
     real *sums[LM_MAX_NODES];
 };
 
+/* Parameters of its layer, and chunks that it is about. */
+size_t lm_lesson_parameters(const struct lm_lesson *lesson);
+int lm_lesson_chunks(const struct lm_lesson *lesson);
+
 /* Workspace for up to `layers` layers of a rank with at most `chunks` chunks of a batch there.
  * Its arrays come with the first use. Free with lm_learning_destroy. */
 struct lm_learning *lm_learning_create(int layers, int chunks, int threads);

@@ -45,14 +45,6 @@ void lm_tally_destroy(struct lm_tally *tally) {
     lm_free(tally);
 }
 
-static size_t parameters_of(const struct lm_lesson *lesson) {
-    return lesson->layer->plan->map.parameters;
-}
-
-static int chunks_of(const struct lm_lesson *lesson) {
-    return lesson->n > 0 ? lesson->nodes[lesson->n - 1].end - lesson->nodes[0].first : 0;
-}
-
 /* Arrays for all chunks but the first of each node, which have the sum's. */
 static real *open_lesson(const struct lm_tally *tally, int l, real *next) {
     const struct lm_lesson *lesson = &tally->lessons[l];
@@ -62,7 +54,7 @@ static real *open_lesson(const struct lm_tally *tally, int l, real *next) {
             bool begins = c == lesson->nodes[k].first;
             leaf->sum = begins ? lesson->sums[k] : NULL;
             leaf->own = begins ? NULL : next;
-            next += begins ? 0 : parameters_of(lesson);
+            next += begins ? 0 : lm_lesson_parameters(lesson);
             atomic_store(&leaf->halves, 0);
         }
     return next;
@@ -71,8 +63,8 @@ static real *open_lesson(const struct lm_tally *tally, int l, real *next) {
 bool lm_tally_open(struct lm_tally *tally, int first, int n, const struct lm_lesson lessons[]) {
     size_t size = 0;
     for (int l = 0; l < n; l++)
-        size += lm_product((size_t)(chunks_of(&lessons[l]) - lessons[l].n),
-                           parameters_of(&lessons[l]));
+        size += lm_product((size_t)(lm_lesson_chunks(&lessons[l]) - lessons[l].n),
+                           lm_lesson_parameters(&lessons[l]));
     if (size > most_bytes / sizeof(real))
         return false;
     if (size > tally->size) {
@@ -130,7 +122,7 @@ void lm_tally_learn(struct lm_tally *tally, const struct lm_rule *rule,
     const struct lm_lesson *lesson = &tally->lessons[l];
     struct leaf **spare = &tally->spare[omp_get_thread_num() * tally->layers + l];
     const struct adding adding = {tally->leaves + l * tally->chunks, tally->first, spare,
-                                  parameters_of(lesson)};
+                                  lm_lesson_parameters(lesson)};
     struct leaf *leaf = adding.leaves + c;
     int chunk = c + tally->first;
     double start = omp_get_wtime();
