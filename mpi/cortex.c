@@ -182,33 +182,29 @@ struct job {
     double *seconds;              /* (threads, LM_PASSES) */
 };
 
-/* Steps first .. end - 1 of every stride-th chunk from `chunk` on below `end_chunk`. */
-static void run_chunks(struct lm_cortex *cortex, const struct job *job, int chunk,
-                       int end_chunk, int stride, long first, long end) {
-    int thread = omp_get_thread_num();
-    lm_pipeline_run(&(struct lm_pipeline){.nodes = &cortex->nodes,
-                                          .passes = job->passes,
-                                          .begun = job->begun,
-                                          .tally = job->tally,
-                                          .chunk = chunk,
-                                          .stride = stride,
-                                          .n_chunks = end_chunk,
-                                          .first = first,
-                                          .end = end,
-                                          .scratch = &cortex->scratch[thread],
-                                          .seconds = job->seconds + thread * LM_PASSES});
-}
-
 static void run_threads(struct lm_cortex *cortex, const struct job *job) {
-    int n = cortex->n_chunks;
 #pragma omp parallel num_threads(cortex->plan.threads)
     {
+        int thread = omp_get_thread_num();
         struct lm_turn turn;
+        struct lm_pipeline pipeline = {.nodes = &cortex->nodes,
+                                       .passes = job->passes,
+                                       .begun = job->begun,
+                                       .tally = job->tally,
+                                       .chunk = thread,
+                                       .stride = omp_get_num_threads(),
+                                       .n_chunks = cortex->n_chunks,
+                                       .end = job->steps,
+                                       .scratch = &cortex->scratch[thread],
+                                       .seconds = job->seconds + thread * LM_PASSES};
         if (!job->schedule)
-            run_chunks(cortex, job, omp_get_thread_num(), n, omp_get_num_threads(), 0,
-                       job->steps);
-        while (job->schedule && lm_schedule_take(job->schedule, omp_get_thread_num(), &turn)) {
-            run_chunks(cortex, job, turn.chunk, turn.chunk + 1, 1, turn.first, turn.end);
+            lm_pipeline_run(&pipeline);
+        while (job->schedule && lm_schedule_take(job->schedule, thread, &turn)) {
+            pipeline.chunk = turn.chunk;
+            pipeline.n_chunks = turn.chunk + 1;
+            pipeline.first = turn.first;
+            pipeline.end = turn.end;
+            lm_pipeline_run(&pipeline);
             lm_schedule_give(job->schedule, &turn);
         }
     }

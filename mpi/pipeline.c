@@ -101,6 +101,15 @@ static bool needs_error(const struct lm_pipeline *pipeline, const struct lm_node
     return has_error(node, step) && !is_settled(pipeline, node, step);
 }
 
+/* Whether an error is made again at the next step, and values move without it. */
+static bool is_transient(const struct lm_pipeline *pipeline, const struct lm_node *node, int c,
+                         long step) {
+    const struct lm_passes *passes = pipeline->passes;
+    return step + 1 < inference_end(pipeline) && needs_error(pipeline, node, step + 1) &&
+           passes->rule->relaxation &&
+           !passes->rule->relaxation(passes->inference, node->layer, c).error;
+}
+
 /* Whether the only child of a layer, on this rank too (else NULL), moves its values as it makes
  * its feedback. The output does not: its feedback may stay the same while values move. */
 static bool is_relaxed_by(const struct lm_pipeline *pipeline, const struct lm_layer *parent,
@@ -141,8 +150,7 @@ static bool make_errors(const struct lm_pipeline *pipeline, struct lm_node *node
         return false;
     double start = omp_get_wtime();
     node->layer->chunks[c].still = step < node->layer->plan->still;
-    node->layer->chunks[c].transient =
-        step + 1 < inference_end(pipeline) && needs_error(pipeline, node, step + 1);
+    node->layer->chunks[c].transient = is_transient(pipeline, node, c, step);
     if (step == 0)
         clear_feedback(node, c);
     if (needs_error(pipeline, node, step))

@@ -103,8 +103,8 @@ struct lm_operator_kind {
     void (*pull_error)(const struct lm_operator_pull *pull);
 
     /* gradient = (dg/dtheta)^T ey at x, summed over the inputs of the chunk, or `adds` it to
-     * what is there. gradient: n_weights then n_biases, of a band those of its channels. Only
-     * kinds with one input have parameters. */
+     * what is there. gradient: n_weights then n_biases, all of them; of a band only those of
+     * its channels are touched. Only kinds with one input have parameters. */
     void (*pull_parameters)(const struct lm_operator *op, const real *x, const real *ey,
                             size_t width, bool adds, real *gradient);
 };

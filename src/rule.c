@@ -92,11 +92,10 @@ void lm_rule_pull_forward(struct lm_layer *layer, int c, const struct lm_scratch
 }
 
 void lm_rule_predicted_error(const struct lm_inference *inference, struct lm_layer *layer,
-                             int c, const struct lm_scratch *scratch, bool value,
-                             bool transient) {
+                             int c, const struct lm_scratch *scratch, bool value) {
     struct lm_layer_chunk *chunk = &layer->chunks[c];
     const struct lm_operator_error error = {chunk->value, value ? chunk->forward : NULL,
-                                            transient && chunk->transient};
+                                            chunk->transient};
     if (layer->is_output) {
         lm_rule_output_forward_error(inference, layer, c);
         lm_rule_pull_forward(layer, c, scratch);

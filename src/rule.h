@@ -95,11 +95,9 @@ void lm_rule_output_forward_error(const struct lm_inference *inference, struct l
 
 /* eps of a layer whose prediction is hat v, minus its deviation or, if it keeps the `value`,
  * hat v - v; of the output layer lm_rule_output_forward_error. And the feedback to the parents
- * with the tape at hat v. `transient`: values move without eps, so that it need not be kept if
- * the chunk's is. */
+ * with the tape at hat v. */
 void lm_rule_predicted_error(const struct lm_inference *inference, struct lm_layer *layer,
-                             int c, const struct lm_scratch *scratch, bool value,
-                             bool transient);
+                             int c, const struct lm_scratch *scratch, bool value);
 
 /* Feedback to the parents from eps and the tape at hat v. */
 void lm_rule_pull_forward(struct lm_layer *layer, int c, const struct lm_scratch *scratch);

@@ -36,8 +36,9 @@ struct lm_turn {
     long first, end;
 };
 
-/* What the thread that asks is to do next; false: nothing more. The steps before are done.
- * Thread-safe, and so is the next. */
+/* What thread `thread` < threads is to do next; false: nothing more. The steps before are done.
+ * Of whole chunks it takes first those of its own part of the batch. Thread-safe, and so is the
+ * next. */
 bool lm_schedule_take(struct lm_schedule *schedule, int thread, struct lm_turn *turn);
 
 /* It is done. */

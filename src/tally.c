@@ -4,9 +4,8 @@
 
 #include <omp.h>
 #include <stdatomic.h>
-#include <string.h>
 
-static const size_t most_bytes = (size_t)1 << 26;
+static const size_t most_bytes = (size_t)1 << 26; /* of arrays beside the sums */
 
 /* A chunk of a lesson, and the node of the tree that begins with it as far as it is summed. */
 struct leaf {
@@ -125,9 +124,9 @@ void lm_tally_learn(struct lm_tally *tally, const struct lm_rule *rule,
                                   lm_lesson_parameters(lesson)};
     struct leaf *leaf = adding.leaves + c;
     int chunk = c + tally->first;
-    double start = omp_get_wtime();
     if (adding.parameters == 0)
         return;
+    double start = omp_get_wtime();
     if (!leaf->sum)
         leaf->sum = take(leaf, spare);
     rule->learn(inference, lesson->layer, c, scratch, leaf->sum);

@@ -5,7 +5,6 @@
 enum {
     NEAR = 196608 / sizeof(real), /* copied inputs stay in the L2 cache */
     SHARED = 4,                   /* tiles that are worth a copy */
-    LINE = 64,                    /* bytes that are fetched together */
     SIDE = 3,                     /* taps of a single channel in a row */
     PAIR = 2,                     /* outputs that are made of them together */
 };

@@ -82,8 +82,9 @@ static void relax_input(const struct lm_operator *op, const real *parameters, co
 
 static void pull_parameters(const struct lm_operator *op, const real *x, const real *ey,
                             size_t width, bool adds, real *gradient) {
-    const struct lm_multiplication p = of_x(op, NULL, x, width, NULL);
-    lm_multiply_gradient(&p, ey, adds, gradient + op->channel * op->fan_in);
+    const struct lm_multiplied p = {(ptrdiff_t)op->out.extent[0], (ptrdiff_t)op->fan_in,
+                                    (ptrdiff_t)width, x, ey};
+    lm_multiply_gradient(&p, adds, gradient + op->channel * op->fan_in);
     sum_errors(p.outs, p.width, ey, adds, gradient + op->n_weights + op->channel);
 }
 

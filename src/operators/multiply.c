@@ -5,7 +5,6 @@
 enum {
     PANEL = 8 * TILE,       /* units whose weights for a block stay in the L2 cache */
     FAR = 4096,             /* weights that far apart get into each other's way in a cache */
-    LINE = 64,              /* bytes of a cache line */
     ACROSS = BROAD * LANES, /* units of x that are transposed together */
     DEEP = 32,              /* inputs likewise */
     SIDE_BY_SIDE = 8,       /* such blocks at a time */
@@ -189,8 +188,8 @@ static void product_few(const struct lm_multiplication *p, ptrdiff_t units) {
 
 /* The gradient from the units [first, first + units) of x and up to DEEP inputs from b on, rows
  * of it one PANEL after the other: few pages of memory are in use at a time. */
-static void pull_units(const struct lm_multiplication *p, ptrdiff_t first, ptrdiff_t units,
-                       ptrdiff_t b, const real *error, bool adds, real *gradient) {
+static void pull_units(const struct lm_multiplied *p, ptrdiff_t first, ptrdiff_t units,
+                       ptrdiff_t b, bool adds, real *gradient) {
     real x[SIDE_BY_SIDE][DEEP * ACROSS];
     ptrdiff_t inputs = least(DEEP, p->width - b);
     for (ptrdiff_t i = 0; i < units; i += ACROSS)
@@ -201,7 +200,7 @@ static void pull_units(const struct lm_multiplication *p, ptrdiff_t first, ptrdi
             struct lm_multiplication q = {.outs = least(PANEL, p->outs - o),
                                           .ins = inputs,
                                           .width = ACROSS,
-                                          .weight = error + o * p->width + b,
+                                          .weight = p->error + o * p->width + b,
                                           .adds = adds || b > 0,
                                           .out_step = p->width,
                                           .in_step = 1,
@@ -215,10 +214,9 @@ static void pull_units(const struct lm_multiplication *p, ptrdiff_t first, ptrdi
         }
 }
 
-void lm_multiply_gradient(const struct lm_multiplication *p, const real *error, bool adds,
-                          real *gradient) {
-    for (ptrdiff_t i = 0; i < p->ins; i += SIDE_BY_SIDE * ACROSS)
+void lm_multiply_gradient(const struct lm_multiplied *p, bool adds, real *gradient) {
+    const ptrdiff_t most_units = SIDE_BY_SIDE * ACROSS;
+    for (ptrdiff_t i = 0; i < p->ins; i += most_units)
         for (ptrdiff_t b = 0; b < p->width; b += DEEP)
-            pull_units(p, i, least(SIDE_BY_SIDE * ACROSS, p->ins - i), b, error, adds,
-                       gradient);
+            pull_units(p, i, least(most_units, p->ins - i), b, adds, gradient);
 }

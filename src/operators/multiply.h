@@ -1,5 +1,6 @@
 /* Multiplication of weights with the values or errors of a few inputs side by side, by which
- * linear and large convolutions make their outputs and pull back. Internal to the operators.
+ * linear and large convolutions make their outputs and pull back, and linear learns. Internal
+ * to the operators.
  *
  * Sums are kept in registers, tiles of units x vectors of inputs (vector.h).
  * The weights are read where they are, but for such as are so far apart that caches suffer. */
@@ -28,9 +29,14 @@ struct lm_multiplication {
 /* Write y. Thread-safe. */
 void lm_multiply(const struct lm_multiplication *multiplication);
 
-/* gradient (outs, ins), without gaps, = errors (outs, width) of y times x transposed, or `adds`
- * that to what is there: the gradient of the weights. Their place is not read. Thread-safe. */
-void lm_multiply_gradient(const struct lm_multiplication *multiplication, const real *error,
-                          bool adds, real *gradient);
+/* What such weights are learned from: x (ins, width), and the errors (outs, width) of y. */
+struct lm_multiplied {
+    ptrdiff_t outs, ins, width;
+    const real *x, *error;
+};
+
+/* gradient (outs, ins), without gaps, = errors times x transposed, or `adds` that to what is
+ * there. Thread-safe. */
+void lm_multiply_gradient(const struct lm_multiplied *multiplied, bool adds, real *gradient);
 
 #endif

@@ -9,30 +9,40 @@ static bool infer(struct lm_operator *op, struct lm_status *status) {
     return pointwise_infer(op, 1);
 }
 
+/* NaN stays NaN. */
+static inline real rectify(real x) {
+    return x > 0 || x != x ? x : 0;
+}
+
+/* The change when x moves by dx to `moved`: four cases by the signs of both; no case subtracts
+ * close numbers. */
+static inline real change(real x, real dx, real moved) {
+    real when_off = x > 0 ? -x : 0;
+    real when_on = x > 0 ? dx : moved;
+    return moved > 0 || moved != moved ? when_on : when_off;
+}
+
 static void forward(const struct lm_operator *op, const real *parameters, const real *const x[],
                     size_t width, real *y, real *tape) {
     (void)parameters;
     const real *in = x[0];
     size_t n = op->tape * width;
     for (size_t i = 0; i < n; i++)
-        y[i] = in[i] > 0 || in[i] != in[i] ? in[i] : 0; /* NaN stays NaN */
+        y[i] = rectify(in[i]);
     if (tape != y)
         memcpy(tape, y, n * sizeof *y);
 }
 
-/* Four cases by the signs of x and x + dx; no case subtracts close numbers. */
 static void difference(const struct lm_operator *op, const real *parameters,
                        const real *const x[], const real *y, const real *const dx[],
                        size_t width, real *dy, real *tape) {
     (void)parameters, (void)y;
-    const real *in = x[0], *change = dx[0];
+    const real *in = x[0], *by = dx[0];
     size_t n = op->tape * width;
     for (size_t i = 0; i < n; i++) {
-        real moved = in[i] + change[i];
-        real when_off = in[i] > 0 ? -in[i] : 0;
-        real when_on = in[i] > 0 ? change[i] : moved;
+        real moved = in[i] + by[i];
         tape[i] = moved > 0 ? moved : 0;
-        dy[i] = moved > 0 || moved != moved ? when_on : when_off;
+        dy[i] = change(in[i], by[i], moved);
     }
 }
 
@@ -48,16 +58,12 @@ static void pull_input(const struct lm_operator *op, const real *parameters, con
     }
 }
 
-/* x + dx; the change there, as `difference` has it; and the error pulled back. */
 static void pull_change(const struct lm_operator_pull *pull) {
-    const real *in = pull->x, *change = pull->dx, *value = pull->error.value;
+    const real *in = pull->x, *by = pull->dx, *value = pull->error.value;
     real *e = pull->e, *ex = pull->ex;
 #pragma GCC ivdep
     for (size_t i = 0; i < pull->n; i++) {
-        real moved = in[i] + change[i];
-        real when_off = in[i] > 0 ? -in[i] : 0;
-        real when_on = in[i] > 0 ? change[i] : moved;
-        real error = (moved > 0 || moved != moved ? when_on : when_off) - value[i];
+        real moved = in[i] + by[i], error = change(in[i], by[i], moved) - value[i];
         e[i] = error;
         ex[i] = moved > 0 ? error : 0;
     }
@@ -68,7 +74,7 @@ static void pull_output(const struct lm_operator_pull *pull) {
     real *e = pull->e, *ex = pull->ex;
 #pragma GCC ivdep
     for (size_t i = 0; i < pull->n; i++) {
-        real x = in[i], error = (x > 0 || x != x ? x : 0) - value[i];
+        real x = in[i], error = rectify(x) - value[i];
         e[i] = error;
         ex[i] = x > 0 ? error : 0;
     }

@@ -30,6 +30,7 @@ enum {
     FLAT = 3,
     BROAD = 4,
     LANES = VECTOR_BYTES / sizeof(real),
+    LINE = 64, /* bytes of a cache line, over whose ends vectors are not to reach */
     NARROW = LM_LANE / LANES < WIDE ? LM_LANE / LANES : WIDE, /* every width is a multiple */
 };
 

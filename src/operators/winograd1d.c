@@ -8,8 +8,7 @@ enum {
     ROWS = 3,                    /* of the kernel */
     MOST = LM_TAPS / (3 * ROWS), /* input channels */
     FEWEST = 4,                  /* likewise */
-    LINE = 64,        /* bytes of a cache line, over whose ends vectors are not to reach */
-    GROUP = 4 * TILE, /* output channels whose taps are transformed at a time */
+    GROUP = 4 * TILE,            /* output channels whose taps are transformed at a time */
     WIDEST = WIDE * LANES,
 };
 

@@ -7,7 +7,7 @@
 /* eps of a hidden layer is made from its own state: it needs nothing from below. */
 static void errors_deviation(const struct lm_inference *inference, struct lm_layer *layer,
                              int c, const struct lm_scratch *scratch) {
-    lm_rule_predicted_error(inference, layer, c, scratch, false, true);
+    lm_rule_predicted_error(inference, layer, c, scratch, false);
 }
 
 static void values_deviation(const struct lm_inference *inference, struct lm_layer *layer,
@@ -24,7 +24,7 @@ static bool settled_deviation(const struct lm_inference *inference, const struct
 
 static void errors_value(const struct lm_inference *inference, struct lm_layer *layer, int c,
                          const struct lm_scratch *scratch) {
-    lm_rule_predicted_error(inference, layer, c, scratch, true, false);
+    lm_rule_predicted_error(inference, layer, c, scratch, true);
 }
 
 const struct lm_rule lm_fixed_prediction_deviation = {.name = "fixed-prediction",

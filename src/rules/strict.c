@@ -46,7 +46,7 @@ static void errors_deviation(const struct lm_inference *inference, struct lm_lay
     struct lm_map_run run = lm_layer_run(layer, c, scratch);
     const struct lm_operator_error error = {.value = chunk->value};
     if (is_predicted(layer, c))
-        lm_rule_predicted_error(inference, layer, c, scratch, false, false);
+        lm_rule_predicted_error(inference, layer, c, scratch, false);
     else if (layer->is_output)
         output_deviation(inference, layer, c, scratch);
     else
@@ -80,7 +80,7 @@ static void errors_value(const struct lm_inference *inference, struct lm_layer *
     current_values(layer, chunk, x);
     struct lm_map_run run = run_at(layer, c, x, scratch);
     if (is_predicted(layer, c)) {
-        lm_rule_predicted_error(inference, layer, c, scratch, true, false);
+        lm_rule_predicted_error(inference, layer, c, scratch, true);
     } else if (layer->is_output) {
         lm_map_forward(&run);
         memcpy(chunk->prediction, lm_map_output(run.map, run.activations, run.width),
