@@ -113,8 +113,27 @@ START_TEST(threads_end_together) {
 }
 END_TEST
 
-/* A feedforward pass, a sweep and learning in two parts. */
+/* A third of what is left is one step where the first costs most, three where the last does;
+ * and a narrow chunk that nobody has begun has more left than a wide one past its costly step.
+ */
 START_TEST(costly_steps_count_for_more) {
+    const double first[] = {6, 1, 1, 1}, last[] = {1, 1, 1, 6};
+    struct play play;
+    struct lm_turn turn;
+    begin(&play, 2, 3, 4, first);
+    ck_assert(take(&play, 0, &turn) && turn.end == 1);
+    begin(&play, 2, 3, 4, last);
+    ck_assert(take(&play, 0, &turn) && turn.end == 3);
+    begin(&play, 2, 3, 4, first);
+    for (int c = 0; c < 2; c++)
+        play.reached[c].steps = play.done[c] = 1;
+    ck_assert(take(&play, 0, &turn) && turn.chunk == 2);
+}
+END_TEST
+
+/* A feedforward pass, a sweep and learning in two parts: no farther apart than the longest
+ * step. */
+START_TEST(few_steps_end_together) {
     const double cost[] = {5, 1, 4, 3};
     struct play play;
     begin(&play, 2, 10, 4, cost);
@@ -161,6 +180,7 @@ END_TEST
 
 int main(void) {
     return RUN_TESTS("schedule", every_step_is_done_once_in_order, threads_end_together,
-                     costly_steps_count_for_more, most_chunks_stay_whole,
-                     threads_have_chunks_of_their_own, nothing_is_left_when_all_are_taken);
+                     costly_steps_count_for_more, few_steps_end_together,
+                     most_chunks_stay_whole, threads_have_chunks_of_their_own,
+                     nothing_is_left_when_all_are_taken);
 }
