@@ -60,8 +60,8 @@ struct lm_operator_pull {
     real *ex;                       /* it pulled back; may be dx, or x without dx */
 };
 
-/* One kind of operator. Every function must be there, but for relax_input, pull_error, and
- * pull_parameters of a kind without parameters. */
+/* One kind of operator. Every function must be there, but for relax_input, pull_error, those
+ * of pairs, and pull_parameters of a kind without parameters. */
 struct lm_operator_kind {
     const char *name;    /* as in settings */
     const char *summary; /* one line for `lamina describe` and the README */
@@ -107,6 +107,17 @@ struct lm_operator_kind {
      * its channels are touched. Only kinds with one input have parameters. */
     void (*pull_parameters)(const struct lm_operator *op, const real *x, const real *ey,
                             size_t width, bool adds, real *gradient);
+
+    /* Whether op and the `next` one behind it can be done together, by the two functions below:
+     * forward of both with the bits of one after the other, y and tape being those of next;
+     * and the gradient of op from the error at the output of next. */
+    bool (*pairs)(const struct lm_operator *op, const struct lm_operator *next);
+    void (*forward_pair)(const struct lm_operator *op, const struct lm_operator *next,
+                         const real *parameters, const real *x, size_t width, real *y,
+                         real *tape);
+    void (*pull_pair)(const struct lm_operator *op, const struct lm_operator *next,
+                      const real *x, const real *tape, const real *ey, size_t width, bool adds,
+                      real *gradient);
 };
 
 /* A kind with its options and shapes. */

@@ -11,6 +11,7 @@ void lm_stage_init(struct lm_stage *stage, int first, int n,
     while (op->kind->bands && stage->n < n && stage->n < LM_MAX_STAGE &&
            op[stage->n].rows_per_row)
         stage->n++;
+    stage->pair = stage->n == 2 && op->kind->pairs && op->kind->pairs(op, op + 1);
     stage->above[stage->n - 1] = 1;
     for (int k = stage->n - 1; k > 0; k--)
         stage->above[k - 1] = stage->above[k] * op[k].rows_per_row;
@@ -66,8 +67,18 @@ static void forward_band(struct lm_band *band, void *context) {
         forward_part(band, part, y + part * lm_band_step(band));
 }
 
+static void forward_pair(const struct lm_stage_run *run) {
+    real *tape = run->tape[1] ? run->tape[1] : whole_array(run);
+    run->op->kind->forward_pair(run->op, run->op + 1, run->parameters, run->x[0], run->width,
+                                run->y[1], tape);
+}
+
 void lm_stage_forward(const struct lm_stage_run *run) {
     real *all = NULL;
+    if (run->stage->pair && !run->y[0]) {
+        forward_pair(run);
+        return;
+    }
     if (is_whole(run)) {
         all = run->y[0] ? run->y[0] : whole_array(run);
         run->op->kind->forward(run->op, run->parameters, run->x, run->width, all, NULL);
@@ -353,7 +364,10 @@ static void pull_parameters_band(struct lm_band *band, void *context) {
 
 void lm_stage_pull_parameters(const struct lm_stage_run *run, const real *e, real *gradient) {
     struct pulling pulling = {e, gradient};
-    if (is_whole(run))
+    if (run->stage->pair)
+        run->op->kind->pull_pair(run->op, run->op + 1, run->x[0], run->tape[1], e, run->width,
+                                 false, gradient);
+    else if (is_whole(run))
         run->op->kind->pull_parameters(run->op, run->x[0], pull_to_first(run, e), run->width,
                                        false, gradient);
     else

@@ -6,7 +6,9 @@
  * them need not go through memory, nor be there at all. Bands change no bit of a result but for
  * parameter gradients, which are rounded once per band; the cut depends on sizes only. A first
  * operator that is `whole` (operator.h) is done at once, and the others band by band. Where the
- * others are pointwise, inference goes through a band slice by slice.
+ * others are pointwise, inference goes through a band slice by slice. Where there is one other,
+ * and the first has a way to do both together, forward passes that keep nothing in between and
+ * gradients take that.
  *
  * All arrays are (units, width) of the whole output of an operator, for one chunk. */
 #ifndef LAMINA_STAGE_H
@@ -18,6 +20,7 @@ enum { LM_MAX_STAGE = 6 }; /* operators of a stage */
 
 struct lm_stage {
     int first, n;               /* operators of a map: n from `first` on */
+    bool pair;                  /* two operators that can be done together (operator.h) */
     size_t above[LM_MAX_STAGE]; /* rows of each operator's output per row of the last one's */
 };
 

@@ -67,6 +67,14 @@ static const struct test_case {
 };
 enum { CASES = sizeof cases / sizeof *cases };
 
+/* With a relu that is done with the maxima, and what is done all together. */
+static const struct test_case rectified[] = {
+    {{{&lm_conv2d, {"13", "3"}}, {&lm_maxpool2d, {"2"}}}, {3, {3, 19, 18}}},
+    {{{&lm_conv2d, {"10", "3"}}, {&lm_maxpool2d, {"2"}}}, {3, {1, 28, 28}}},
+    {{{&lm_conv2d, {"7", "3"}}, {&lm_maxpool2d, {"2"}}}, {3, {1, 15, 12}}},
+};
+enum { RECTIFIED = sizeof rectified / sizeof *rectified };
+
 static const size_t widths[] = {16, 32};
 enum { WIDTHS = sizeof widths / sizeof *widths };
 
@@ -84,7 +92,7 @@ struct setup {
     char name[64];
 };
 
-static void set_up(struct setup *s, const struct test_case *c, size_t width) {
+static void set_up(struct setup *s, const struct test_case *c, bool rectifies, size_t width) {
     const struct lm_shape in[INPUTS] = {c->in, c->in};
     int n = 0;
     memset(s, 0, sizeof *s);
@@ -98,6 +106,8 @@ static void set_up(struct setup *s, const struct test_case *c, size_t width) {
     s->in = lm_shape_units(&c->in) * width;
     s->width = width;
     plain_chain_init(&s->plain, n, c->op, s->n_inputs, in, width);
+    for (int k = 0; k < n; k++)
+        s->plain.op[k].rectifies = rectifies && c->op[k].kind == &lm_maxpool2d;
     lm_stage_init(&s->stage, 0, n, s->plain.op);
     ck_assert_msg(s->stage.n == n, "%s: a stage of %d", s->name, s->stage.n);
     for (int k = 0; k < s->n_inputs; k++) {
@@ -137,9 +147,12 @@ static void tear_down(struct setup *s) {
 }
 
 static void for_cases(void (*check)(struct setup *s)) {
-    for (int i = 0; i < CASES * WIDTHS; i++) {
+    for (int i = 0; i < (CASES + RECTIFIED) * WIDTHS; i++) {
         struct setup s;
-        set_up(&s, &cases[i / WIDTHS], widths[i % WIDTHS]);
+        int which = i / WIDTHS;
+        bool rectifies = which >= CASES;
+        set_up(&s, rectifies ? &rectified[which - CASES] : &cases[which], rectifies,
+               widths[i % WIDTHS]);
         check(&s);
         tear_down(&s);
     }

@@ -4,9 +4,12 @@
  * Forward, difference and pull_input are one computation, the correlation, with other weights:
  * the pull back of stride s is s x s correlations with every s-th tap of mirrored kernels.
  * Kernels of 3 x 3 between many channels have a quicker way (winograd.h), and so have changes
- * and errors between few (winograd1d.h). */
+ * and errors between few (winograd1d.h); those of a single channel are made together with the
+ * maxima of their outputs (pooled.h). */
 #include "../memory.h"
 #include "correlate.h"
+#include "pool.h"
+#include "pooled.h"
 #include "vector.h"
 #include "winograd.h"
 #include "winograd1d.h"
@@ -338,6 +341,41 @@ static void pull_parameters(const struct lm_operator *op, const real *x, const r
                gradient + op->n_weights + op->channel);
 }
 
+static bool is(const size_t option[2], size_t size) {
+    return option[0] == size && option[1] == size;
+}
+
+static bool pairs(const struct lm_operator *op, const struct lm_operator *next) {
+    return op->in[0].extent[0] == 1 && is(op->option[KERNEL], 3) && is(op->option[STRIDE], 1) &&
+           is(op->option[PADDING], 0) && next->kind == &lm_maxpool2d && next->rectifies &&
+           is(next->option[POOL_SIZE], 2) && is(next->option[POOL_STRIDE], 2);
+}
+
+static struct lm_pooled pooled(const struct lm_operator *op, const struct lm_operator *next,
+                               const real *x, size_t width) {
+    const size_t *out = next->out.extent;
+    return (struct lm_pooled){(ptrdiff_t)out[0],
+                              (ptrdiff_t)out[1],
+                              (ptrdiff_t)out[2],
+                              (ptrdiff_t)width,
+                              (ptrdiff_t)(op->in[0].extent[2] * width),
+                              x};
+}
+
+static void forward_pair(const struct lm_operator *op, const struct lm_operator *next,
+                         const real *parameters, const real *x, size_t width, real *y,
+                         real *tape) {
+    struct lm_pooled p = pooled(op, next, x, width);
+    lm_pooled_forward(&p, parameters, parameters + op->n_weights, y, tape);
+}
+
+static void pull_pair(const struct lm_operator *op, const struct lm_operator *next,
+                      const real *x, const real *tape, const real *ey, size_t width, bool adds,
+                      real *gradient) {
+    struct lm_pooled p = pooled(op, next, x, width);
+    lm_pooled_gradient(&p, tape, ey, adds, gradient, gradient + op->n_weights);
+}
+
 const struct lm_operator_kind lm_conv2d = {
     .name = "conv2d",
     .summary = "convolution of channels with kernels, plus a bias per channel",
@@ -352,4 +390,7 @@ const struct lm_operator_kind lm_conv2d = {
     .pull_input = pull_input,
     .relax_input = relax_input,
     .pull_parameters = pull_parameters,
+    .pairs = pairs,
+    .forward_pair = forward_pair,
+    .pull_pair = pull_pair,
 };

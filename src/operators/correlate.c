@@ -1,12 +1,10 @@
 #include "correlate.h"
 
-#include "vector.h"
+#include "neighbours.h"
 
 enum {
     NEAR = 196608 / sizeof(real), /* copied inputs stay in the L2 cache */
     SHARED = 4,                   /* tiles that are worth a copy */
-    SIDE = 3,                     /* taps of a single channel in a row */
-    PAIR = 2,                     /* outputs that are made of them together */
 };
 
 /* Taps of some input channels, kernel rows and columns: LM_TAPS or fewer. */
@@ -106,28 +104,10 @@ INLINE void sum_columns(int channels, int taps, const struct strip *s) {
     }
 }
 
-/* The sums of `columns` neighbouring columns, one vector of each, of a single channel's 3 x 3
- * taps: columns share inputs as well as weights, and so few taps go without a loop. */
-INLINE void sum_neighbours(int channels, int columns, const struct strip *s, const real *x,
-                           real *y) {
-    vec sum[TILE][PAIR], input[PAIR + SIDE - 1];
-    for (int o = 0; o < channels; o++)
-        for (int j = 0; j < columns; j++)
-            sum[o][j] = s->bias[o] - (vec){0};
-    const real *w = s->weight;
-    for (int i = 0; i < SIDE; i++, x += s->x_row, w += SIDE * channels) {
-        for (int j = 0; j < columns; j++)
-            input[j] = keep(load(x + j * s->width));
-        for (int t = 0; t < SIDE; t++) {
-            if (t > 0)
-                input[t + columns - 1] = keep(load(x + (t + columns - 1) * s->width));
-            for (int o = 0; o < channels; o++) {
-                vec weight = keep(w[t * channels + o] - (vec){0});
-                for (int j = 0; j < columns; j++)
-                    sum[o][j] = add_product(sum[o][j], weight, input[t + j]);
-            }
-        }
-    }
+INLINE void store_neighbours(int channels, int columns, const struct strip *s, const real *x,
+                             real *y) {
+    vec sum[TILE][PAIR];
+    sum_neighbours(channels, columns, s->weight, s->bias, x, s->x_row, s->width, sum);
     for (int o = 0; o < channels; o++)
         for (int j = 0; j < columns; j++)
             store(y + o * s->y_channel + j * s->width, sum[o][j]);
@@ -138,9 +118,10 @@ INLINE void sum_single(int channels, const struct strip *from) {
     ptrdiff_t j = 0;
     for (; j + PAIR <= s->outputs; j += PAIR)
         for (ptrdiff_t b = 0; b < s->width; b += LANES)
-            sum_neighbours(channels, PAIR, s, s->x + j * s->width + b, s->y + j * s->width + b);
+            store_neighbours(channels, PAIR, s, s->x + j * s->width + b,
+                             s->y + j * s->width + b);
     for (ptrdiff_t b = 0; j < s->outputs && b < s->width; b += LANES)
-        sum_neighbours(channels, 1, s, s->x + j * s->width + b, s->y + j * s->width + b);
+        store_neighbours(channels, 1, s, s->x + j * s->width + b, s->y + j * s->width + b);
 }
 
 INLINE void sum_strip(int channels, const struct strip *s) {

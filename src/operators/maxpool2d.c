@@ -1,6 +1,6 @@
 /* maxpool2d: the largest unit of every window, the first one (row-major) of equals; a NaN
- * wins. Tape: the place of the winner in its window, counted row-major; NOWHERE, if it has been
- * rectified to 0. */
+ * wins. Tape: the place of the winner in its window, counted row-major; POOL_NOWHERE, if it has
+ * been rectified to 0. */
 #include "pool.h"
 #include "vector.h"
 
@@ -17,8 +17,6 @@ static bool infer(struct lm_operator *op, struct lm_status *status) {
 static bool is_two_by_two(const struct lm_operator *op) {
     return op->option[POOL_SIZE][0] == 2 && op->option[POOL_SIZE][1] == 2;
 }
-
-enum { NOWHERE = -1 };
 
 /* Windows of so many rows and columns, in x `row` numbers apart. */
 struct windows {
@@ -48,7 +46,7 @@ INLINE void choose(const struct windows *w, const real *x, const real *dx, vec o
 /* As relu's: a NaN stays one. */
 INLINE void rectify(vec *top, vec *winner) {
     mask on = *top > 0;
-    *winner = pick(on, *winner, (vec){0} + NOWHERE);
+    *winner = pick(on, *winner, (vec){0} + POOL_NOWHERE);
     *top = (vec)((mask)*top & (on | (*top != *top)));
 }
 
@@ -57,7 +55,7 @@ INLINE void rectify_change(vec old, vec *top, vec *winner) {
     vec moved = old + *top;
     mask was_on = old > 0, on = moved > 0;
     vec when_on = pick(was_on, *top, moved), when_off = (vec)((mask)-old & was_on);
-    *winner = pick(on, *winner, (vec){0} + NOWHERE);
+    *winner = pick(on, *winner, (vec){0} + POOL_NOWHERE);
     *top = pick(on | (moved != moved), when_on, when_off);
 }
 

@@ -8,6 +8,10 @@
 
 enum { POOL_SIZE, POOL_STRIDE }; /* options */
 
+/* On the tape of maxpool2d, where others have a winner's place in its window, counted
+ * row-major: it is rectified to 0. */
+enum { POOL_NOWHERE = -1 };
+
 #define POOL_OPTIONS                                                                           \
     { {"size", NULL, 1, true}, {"stride", "size", 1, true}, }
 

@@ -143,6 +143,28 @@ INLINE vec add_product_at(vec sum, vec weight, const real *x) {
 #endif
 }
 
+/* The larger of two, b if one of them is NaN. */
+INLINE vec greater(vec a, vec b) {
+#if FUSED
+    if (sizeof(real) == sizeof(float))
+        return (vec)_mm256_max_ps((__m256)a, (__m256)b);
+    return (vec)_mm256_max_pd((__m256d)a, (__m256d)b);
+#else
+    return pick(a > b, a, b);
+#endif
+}
+
+/* Where a or b is NaN. */
+INLINE mask unordered(vec a, vec b) {
+#if FUSED
+    if (sizeof(real) == sizeof(float))
+        return (mask)_mm256_cmp_ps((__m256)a, (__m256)b, _CMP_UNORD_Q);
+    return (mask)_mm256_cmp_pd((__m256d)a, (__m256d)b, _CMP_UNORD_Q);
+#else
+    return (mask)((a != a) | (b != b));
+#endif
+}
+
 /* biases (units) = the sums of n errors each, or `adds` them; n is a multiple of LANES. */
 INLINE void sum_errors(ptrdiff_t units, ptrdiff_t n, const real *errors, bool adds,
                        real *biases) {

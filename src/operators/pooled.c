@@ -1,0 +1,145 @@
+#include "pooled.h"
+
+#include "neighbours.h"
+#include "pool.h"
+
+enum {
+    WINDOW = 2,                /* rows, and columns, of sums */
+    PATCH = WINDOW + SIDE - 1, /* of inputs that they meet */
+    TAPS = SIDE * SIDE,
+};
+
+/* A tile of output channels. */
+struct tile {
+    const struct lm_pooled *pooled;
+    ptrdiff_t y_channel; /* from one channel of windows to the next */
+    const real *weight, *bias;
+};
+
+/* --- forward ------------------------------------------------------------------------------ */
+
+/* What a window's sums, (row, column) of them, come to: with NaNs among them that. */
+INLINE void pool_window(const real *sums[WINDOW], real *y, real *place) {
+    vec side[WINDOW], top;
+    mask right[WINDOW], lost = {0};
+    for (int i = 0; i < WINDOW; i++) {
+        vec a = load(sums[i]), b = load(sums[i] + LANES);
+        side[i] = greater(a, b);
+        right[i] = b > a;
+        lost |= unordered(a, b);
+    }
+    mask below = side[1] > side[0];
+    right[0] = (right[0] & ~below) | (right[1] & below);
+    top = greater(side[0], side[1]);
+    mask on = (top > 0) & ~lost;
+    store(y, (vec)(((mask)top & on) | lost)); /* all bits are a NaN */
+    vec at = __builtin_convertvector((right[0] & 1) | (below & 2), vec);
+    store(place, pick(on, at, (vec){0} + POOL_NOWHERE));
+}
+
+/* The sums of two columns, in memory: there are not registers enough for those of two rows. */
+INLINE void sum_columns(int channels, const struct tile *tile, const real *x, real *sums) {
+    vec sum[TILE][PAIR];
+    sum_neighbours(channels, PAIR, tile->weight, tile->bias, x, tile->pooled->x_row,
+                   tile->pooled->width, sum);
+    for (int o = 0; o < channels; o++)
+        for (int j = 0; j < PAIR; j++)
+            store(sums + (o * PAIR + j) * LANES, sum[o][j]);
+    __asm__("" : : "r"(sums) : "memory");
+}
+
+INLINE void pool_sums(int channels, const struct tile *tile, const real *x, real *y,
+                      real *place) {
+    _Alignas(LINE) real sums[WINDOW][TILE * PAIR * LANES];
+    for (int i = 0; i < WINDOW; i++)
+        sum_columns(channels, tile, x + i * tile->pooled->x_row, sums[i]);
+    for (int o = 0; o < channels; o++)
+        pool_window((const real *[]){sums[0] + o * PAIR * LANES, sums[1] + o * PAIR * LANES},
+                    y + o * tile->y_channel, place + o * tile->y_channel);
+}
+
+/* A row of windows. */
+INLINE void pool_row(int channels, const struct tile *tile, const real *x, real *y,
+                     real *place) {
+    const struct lm_pooled *p = tile->pooled;
+    for (ptrdiff_t c = 0, out = 0; c < p->columns; c++, x += WINDOW * p->width)
+        for (ptrdiff_t b = 0; b < p->width; b += LANES, out += LANES)
+            pool_sums(channels, tile, x + b, y + out, place + out);
+}
+
+static __attribute__((noinline)) void pool_channels(ptrdiff_t channels, const struct tile *tile,
+                                                    const real *x, real *y, real *place) {
+    WITH_CHANNELS(channels, pool_row, tile, x, y, place)
+}
+
+void lm_pooled_forward(const struct lm_pooled *p, const real *weight, const real *bias, real *y,
+                       real *place) {
+    ptrdiff_t tiles = (p->channels + TILE - 1) / TILE, row = p->columns * p->width;
+    for (ptrdiff_t t = 0; t < tiles; t++) {
+        ptrdiff_t o = t * p->channels / tiles, channels = (t + 1) * p->channels / tiles - o;
+        real packed[TAPS * TILE];
+        struct tile tile = {p, p->rows * row, packed, bias + o};
+        for (ptrdiff_t k = 0; k < channels; k++)
+            for (int i = 0; i < TAPS; i++)
+                packed[i * channels + k] = weight[(o + k) * TAPS + i];
+        for (ptrdiff_t r = 0; r < p->rows; r++) {
+            ptrdiff_t at = o * tile.y_channel + r * row;
+            pool_channels(channels, &tile, p->x + r * WINDOW * p->x_row, y + at, place + at);
+        }
+    }
+}
+
+/* --- gradient ----------------------------------------------------------------------------- */
+
+/* Sums over windows of the error times what each tap met, and of the error. */
+struct sums {
+    vec tap[SIDE][SIDE], error;
+};
+
+INLINE void pull_window(const struct lm_pooled *p, const real *x, vec winner, mask error,
+                        struct sums *sums) {
+    vec at[WINDOW][WINDOW];
+    for (int i = 0; i < WINDOW; i++)
+        for (int j = 0; j < WINDOW; j++)
+            at[i][j] = (vec)(error & (winner == (real)(i * WINDOW + j)));
+    sums->error += (vec)(error & (winner >= 0));
+    for (int i = 0; i < PATCH; i++)
+        for (int j = 0; j < PATCH; j++) {
+            vec input = keep(load(x + i * p->x_row + j * p->width));
+            for (int k = 0; k < WINDOW; k++)
+                for (int l = 0; l < WINDOW; l++) {
+                    int m = i - k, n = j - l;
+                    if (0 <= m && m < SIDE && 0 <= n && n < SIDE)
+                        sums->tap[m][n] = add_product(sums->tap[m][n], at[k][l], input);
+                }
+        }
+}
+
+/* A row of windows of one channel. */
+static __attribute__((noinline)) void pull_row(const struct lm_pooled *from, const real *x,
+                                               const real *place, const real *error,
+                                               struct sums *sums) {
+    const struct lm_pooled copy = *from, *p = &copy; /* in registers, whatever is stored */
+    struct sums sum = *sums;
+    for (ptrdiff_t c = p->columns; c > 0; c--, x += WINDOW * p->width)
+        for (ptrdiff_t b = 0; b < p->width; b += LANES, place += LANES, error += LANES)
+            pull_window(p, x + b, load(place), (mask)load(error), &sum);
+    *sums = sum;
+}
+
+static real start_of(bool adds, const real *gradient) {
+    return adds ? *gradient : 0;
+}
+
+void lm_pooled_gradient(const struct lm_pooled *p, const real *place, const real *error,
+                        bool adds, real *weights, real *biases) {
+    ptrdiff_t row = p->columns * p->width;
+    for (ptrdiff_t o = 0; o < p->channels; o++, weights += TAPS, biases++) {
+        struct sums sums = {0};
+        for (ptrdiff_t r = 0; r < p->rows; r++, place += row, error += row)
+            pull_row(p, p->x + r * WINDOW * p->x_row, place, error, &sums);
+        for (int i = 0; i < TAPS; i++)
+            weights[i] = start_of(adds, weights + i) + add_up(sums.tap[i / SIDE][i % SIDE]);
+        *biases = start_of(adds, biases) + add_up(sums.error);
+    }
+}
