@@ -27,9 +27,11 @@ void lm_batch_forward(struct lm_session *session, enum lm_phase phase) {
 
 void lm_batch_infer(struct lm_session *session, const struct lm_rule *rule,
                     const struct lm_inference *inference, long n, enum lm_phase phase) {
-    lm_cortex_run(session->cortex,
-                  &(struct lm_passes){
-                      .rule = rule, .inference = inference, .steps = n, .infer_phase = phase});
+    lm_cortex_run(session->cortex, &(struct lm_passes){.rule = rule,
+                                                       .inference = inference,
+                                                       .steps = n,
+                                                       .ends = true,
+                                                       .infer_phase = phase});
 }
 
 static void exact(struct lm_session *session, double *seconds) {
@@ -59,7 +61,7 @@ void lm_batch_train(struct lm_session *session, const struct lm_rule *rule,
     passes.rule = rule;
     passes.inference = inference;
     passes.steps = n;
-    passes.learn = true;
+    passes.ends = passes.learn = true;
     passes.infer_phase = LM_PHASE_INFERENCE;
     passes.seconds = seconds;
     lm_cortex_run(session->cortex, &passes);

@@ -23,6 +23,8 @@ struct lm_passes {
     const struct lm_inference *inference; /* likewise */
     long steps;   /* of inference; a rule that sweeps makes one sweep of any number */
     bool goes_on; /* from where the last inference stopped, else from hat v */
+    bool ends;    /* no later pass goes on from here, or learns: what would only move values
+                     for it is left out */
     bool learn;   /* into layer->gradient, or, if `exact`, layer->exact */
     bool exact;
     enum lm_phase forward_phase, infer_phase; /* that messages are counted in */

@@ -118,7 +118,39 @@ static bool is_relaxed_by(const struct lm_pipeline *pipeline, const struct lm_la
            child->plan->n_parents == 1 && pipeline->passes->rule->relaxation;
 }
 
-static void make_node_errors(const struct lm_pipeline *pipeline, struct lm_node *node, int c) {
+/* Whether the values that a layer has after a step are read by nobody: when all ends with it,
+ * and they neither travel to another rank nor are what is learned from. */
+static bool is_over(const struct lm_pipeline *pipeline, const struct lm_node *node, long step) {
+    const struct lm_passes *passes = pipeline->passes;
+    bool travel = passes->rule->values_travel;
+    if (!passes->ends || step + 1 < inference_end(pipeline) ||
+        (travel && passes->inference->presynaptic_value))
+        return false;
+    for (int k = 0; travel && k < node->layer->plan->n_children; k++)
+        if (node->up[k].link)
+            return false;
+    return true;
+}
+
+static bool is_over_at(const struct lm_pipeline *pipeline, const struct lm_layer *layer,
+                       long step) {
+    FOR_NODES(pipeline, node)
+    if (node->layer == layer)
+        return is_over(pipeline, node, step);
+    return false;
+}
+
+/* Whether that is so for all parents, on this rank too: nobody reads the feedback to them. */
+static bool is_unheard(const struct lm_pipeline *pipeline, const struct lm_node *node, int c,
+                       long step) {
+    for (int k = 0; k < node->layer->plan->n_parents; k++)
+        if (node->layer->chunks[c].feedback[k] &&
+            !is_over_at(pipeline, node->down[k].other, step))
+            return false;
+    return true;
+}
+
+static void make_heard_errors(const struct lm_pipeline *pipeline, struct lm_node *node, int c) {
     struct lm_layer *parent = node->down[0].other;
     struct lm_layer_chunk *chunk = &node->layer->chunks[c];
     const struct lm_passes *passes = pipeline->passes;
@@ -129,6 +161,21 @@ static void make_node_errors(const struct lm_pipeline *pipeline, struct lm_node 
     }
     passes->rule->errors(passes->inference, node->layer, c, pipeline->scratch);
     chunk->relaxation = NULL;
+}
+
+static void make_node_errors(const struct lm_pipeline *pipeline, struct lm_node *node, int c,
+                             long step) {
+    const struct lm_passes *passes = pipeline->passes;
+    struct lm_layer_chunk *chunk = &node->layer->chunks[c];
+    real *feedback[LM_MAX_PARENTS];
+    if (!is_unheard(pipeline, node, c, step)) {
+        make_heard_errors(pipeline, node, c);
+        return;
+    }
+    memcpy(feedback, chunk->feedback, sizeof feedback);
+    memset(chunk->feedback, 0, sizeof chunk->feedback);
+    passes->rule->errors(passes->inference, node->layer, c, pipeline->scratch);
+    memcpy(chunk->feedback, feedback, sizeof feedback);
 }
 
 /* What goes down is zero at first. Of an only child on this rank nobody reads it before it is
@@ -154,7 +201,7 @@ static bool make_errors(const struct lm_pipeline *pipeline, struct lm_node *node
     if (step == 0)
         clear_feedback(node, c);
     if (needs_error(pipeline, node, step))
-        make_node_errors(pipeline, node, c);
+        make_node_errors(pipeline, node, c, step);
     spent(pipeline, LM_PASS_INFER, node->layer, start);
     if (pipeline->passes->rule->values_travel)
         lm_node_receive_values_begin(node, c, LM_BOX_VALUE);
@@ -178,7 +225,7 @@ static bool move_values(const struct lm_pipeline *pipeline, struct lm_node *node
         return false;
     double start = omp_get_wtime();
     if (has_error(node, step + 1) && !is_settled(pipeline, node, step + 1) &&
-        !is_relaxed(pipeline, node))
+        !is_relaxed(pipeline, node) && !is_over(pipeline, node, step))
         passes->rule->values(passes->inference, node->layer, c, pipeline->scratch);
     spent(pipeline, LM_PASS_INFER, node->layer, start);
     if (step + 1 < inference_end(pipeline))

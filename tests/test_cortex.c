@@ -206,6 +206,45 @@ START_TEST(inference_starts_anew) {
 }
 END_TEST
 
+/* Whether some value of this rank's hidden layers differs. */
+static bool values_differ(const struct small_cortex *a, const struct small_cortex *b) {
+    bool differ = false;
+    for (int i = 0; i < lm_cortex_layers(a->cortex); i++) {
+        const struct lm_layer *x = lm_cortex_layer(a->cortex, i);
+        const struct lm_layer *y = lm_cortex_layer(b->cortex, i);
+        for (int c = 0; !x->is_output && c < lm_cortex_chunks(a->cortex); c++)
+            differ = differ || memcmp(x->chunks[c].value, y->chunks[c].value,
+                                      x->plan->units * x->chunks[c].width * sizeof(real)) != 0;
+    }
+    return differ;
+}
+
+/* Row i as above: the same is learned when it is known that no values are read afterwards,
+ * which then are not those of the last step, unless they are what is learned from. */
+START_TEST(values_that_nobody_reads_are_left_out) {
+    const struct lm_rule *rule = lm_rules()[_i / 6];
+    const char *name = networks[_i % 3];
+    struct lm_inference inference = small_inference(losses[_i % 2], 0.1, BATCH);
+    inference.presynaptic_value = _i % 6 < 3;
+    if (usable_ranks(name) < lm_comm_size())
+        return;
+    struct small_cortex *goes_on = small_cortex_create(name, lm_comm_size(), BATCH, CHUNK, 2);
+    struct small_cortex *ends = small_cortex_create(name, lm_comm_size(), BATCH, CHUNK, 2);
+    struct lm_passes passes = {
+        .forward = true, .rule = rule, .inference = &inference, .steps = 7, .learn = true};
+    spoil_state(ends);
+    lm_cortex_run(goes_on->cortex, &passes);
+    passes.ends = true;
+    lm_cortex_run(ends->cortex, &passes);
+    expect_same_gradients(ends, goes_on, rule->name);
+    bool read = rule->values_travel && inference.presynaptic_value;
+    if (lm_comm_size() == 1 && !rule->sweeps)
+        ck_assert_msg(values_differ(ends, goes_on) == !read, "%s on %s", rule->name, name);
+    small_cortex_destroy(goes_on);
+    small_cortex_destroy(ends);
+}
+END_TEST
+
 /* P(Bin(n, p) <= k) in double. */
 static double binomial_at_most(int n, double p, int k) {
     double sum = 0;
@@ -554,6 +593,7 @@ static Suite *suite(void) {
     tcase_add_test(t, large_layers_learn_behind_the_rest);
     tcase_add_test(t, passes_load_and_tell_their_time);
     tcase_add_loop_test(t, inference_starts_anew, 0, 3 * rules);
+    tcase_add_loop_test(t, values_that_nobody_reads_are_left_out, 0, 6 * rules);
     tcase_add_test(t, fixed_prediction_follows_the_closed_form);
     tcase_add_test(t, published_closed_form_values);
     tcase_add_test(t, paths_of_a_graph_add_up);
