@@ -101,12 +101,10 @@ static bool needs_error(const struct lm_pipeline *pipeline, const struct lm_node
     return has_error(node, step) && !is_settled(pipeline, node, step);
 }
 
-/* Whether an error is made again at the next step, and values move without it. */
-static bool is_transient(const struct lm_pipeline *pipeline, const struct lm_node *node, int c,
-                         long step) {
+/* Whether values move without their error. */
+static bool moves_alone(const struct lm_pipeline *pipeline, const struct lm_node *node, int c) {
     const struct lm_passes *passes = pipeline->passes;
-    return step + 1 < inference_end(pipeline) && needs_error(pipeline, node, step + 1) &&
-           passes->rule->relaxation &&
+    return passes->rule->relaxation &&
            !passes->rule->relaxation(passes->inference, node->layer, c).error;
 }
 
@@ -130,6 +128,16 @@ static bool is_over(const struct lm_pipeline *pipeline, const struct lm_node *no
         if (node->up[k].link)
             return false;
     return true;
+}
+
+/* Whether the values of a step do not move, but to the same bits, before its error is read: by
+ * learning, or not at all, since it is made again and values move without it. */
+static bool stays(const struct lm_pipeline *pipeline, const struct lm_node *node, int c,
+                  long step) {
+    if (is_over(pipeline, node, step) || is_settled(pipeline, node, step + 1))
+        return true;
+    return step + 1 < inference_end(pipeline) && needs_error(pipeline, node, step + 1) &&
+           moves_alone(pipeline, node, c);
 }
 
 static bool is_over_at(const struct lm_pipeline *pipeline, const struct lm_layer *layer,
@@ -160,6 +168,8 @@ static void make_heard_errors(const struct lm_pipeline *pipeline, struct lm_node
         chunk->relaxation = &relaxation;
     }
     passes->rule->errors(passes->inference, node->layer, c, pipeline->scratch);
+    if (chunk->relaxation)
+        parent->chunks[c].fresh = false;
     chunk->relaxation = NULL;
 }
 
@@ -197,7 +207,7 @@ static bool make_errors(const struct lm_pipeline *pipeline, struct lm_node *node
         return false;
     double start = omp_get_wtime();
     node->layer->chunks[c].still = step < node->layer->plan->still;
-    node->layer->chunks[c].transient = is_transient(pipeline, node, c, step);
+    node->layer->chunks[c].stays = stays(pipeline, node, c, step);
     if (step == 0)
         clear_feedback(node, c);
     if (needs_error(pipeline, node, step))
@@ -240,13 +250,16 @@ static void rest(const struct lm_pipeline *pipeline, const struct lm_node *node,
     const struct lm_rule *rule = pipeline->passes->rule;
     struct lm_layer_chunk *chunk = &node->layer->chunks[c];
     size_t n = node->layer->plan->units * chunk->width;
-    rule->begin(n, chunk->forward, chunk->value);
-    if (!makes_last_error_only(node) || !has_error(node, inference_end(pipeline) - 1))
+    bool needless = makes_last_error_only(node) || moves_alone(pipeline, node, c);
+    chunk->fresh = !rule->begin;
+    if (rule->begin)
+        rule->begin(n, chunk->forward, chunk->value);
+    if (!needless || !has_error(node, inference_end(pipeline) - 1))
         memset(chunk->own_error, 0, n * sizeof *chunk->own_error);
     chunk->error = chunk->own_error;
     for (int k = 0; k < node->layer->plan->n_parents; k++) {
         struct lm_port *port = &node->down[k];
-        if (port->link)
+        if (port->link && rule->begin)
             rule->begin(lm_node_length(node, port, c), chunk->parent_forward[k],
                         lm_link_box(port->link, LM_BOX_VALUE, c));
     }

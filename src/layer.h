@@ -2,7 +2,7 @@
  *
  * The symbols are those of Rosenbaum (2022): v value (belief), mu prediction, eps
  * error = mu - v, hat v the value of the feedforward pass, theta parameters. Whether
- * `value` holds v or the deviation v - hat v is up to the rule (rule.h). */
+ * `value`, the state, holds v, the deviation v - hat v or eps is up to the rule (rule.h). */
 #ifndef LAMINA_LAYER_H
 #define LAMINA_LAYER_H
 
@@ -19,11 +19,13 @@ struct lm_layer_chunk {
     real *activations;   /* of the map at hat v (map.h) */
     real *tape;          /* of the map at hat v */
     real *forward;       /* hat v: the end of activations. Not owned */
-    real *value;         /* v or v - hat v. The output layer has none that is free */
+    real *value;         /* v, v - hat v or eps. The output layer has none that is free */
     bool still;          /* the values below are at hat v as yet. Set by the cortex */
-    bool transient;      /* eps is made again before anybody reads it. Likewise */
+    bool fresh;          /* the state is 0, and not written as yet (lm_rule.begin). Likewise */
+    bool stays;          /* until eps is read or made again the state stays as it is, so that
+                            eps may be the state itself. Likewise */
     const real *error;   /* eps; at the output d loss / d mu. In own_error, but for a rule that
-                            takes over the feedback of an only child as it is */
+                            takes over the feedback of an only child as it is, or the state */
     real *own_error;     /* where eps is made */
     real *prediction;    /* mu at the last errors; output layer only, else NULL */
     int *label;          /* (count) output layer only, else NULL */

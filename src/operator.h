@@ -47,7 +47,6 @@ struct lm_operator_error {
     const real *value; /* v, or its deviation */
     const real *from; /* what it is subtracted from; NULL: from what y is or has changed by, or,
                          where nothing has moved, from 0 */
-    bool transient;   /* nobody reads it but who pulls it back: it may be left out */
 };
 
 /* n numbers of an error made and pulled back in one go. */

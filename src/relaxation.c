@@ -3,7 +3,7 @@
 #include "operators/vector.h"
 
 struct lm_relaxation lm_relaxation_of(real eta, const real *error, real *value) {
-    return (struct lm_relaxation){1 - eta, eta, error, value};
+    return (struct lm_relaxation){1 - eta, eta, error, value, false};
 }
 
 void lm_relax(const struct lm_relaxation *relaxation, size_t n, const real *feedback) {

@@ -2,6 +2,7 @@
  *
  *   value + step * (error - feedback)   or, where the error is minus the deviation that is the
  *   keep * value - step * feedback      value, by feedback alone: keep = 1 - eta, step = eta
+ *                                     (step = -eta where the value is the error itself)
  *
  * Where nobody else reads the feedback, an operator may move the values as it makes it, in
  * place of writing it (operator.h, relax_input): the same bits, and one large array less to go
@@ -16,6 +17,7 @@ struct lm_relaxation {
     real keep, step;
     const real *error; /* of each value; NULL: by feedback alone */
     real *value;       /* what moves */
+    bool fresh;        /* it is 0 as yet, wherever that has not been written: it is not read */
 };
 
 /* That of step size eta. */

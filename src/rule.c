@@ -42,6 +42,15 @@ struct lm_relaxation lm_rule_relaxation_alone(const struct lm_inference *inferen
     return lm_relaxation_of(inference->step, NULL, layer->chunks[c].value);
 }
 
+struct lm_relaxation lm_rule_relaxation_of_error(const struct lm_inference *inference,
+                                                 const struct lm_layer *layer, int c) {
+    const struct lm_layer_chunk *chunk = &layer->chunks[c];
+    return (struct lm_relaxation){.keep = 1 - inference->step,
+                                  .step = -inference->step,
+                                  .value = chunk->value,
+                                  .fresh = chunk->fresh};
+}
+
 struct lm_relaxation lm_rule_relaxation_by_error(const struct lm_inference *inference,
                                                  const struct lm_layer *layer, int c) {
     const struct lm_layer_chunk *chunk = &layer->chunks[c];
@@ -50,9 +59,11 @@ struct lm_relaxation lm_rule_relaxation_by_error(const struct lm_inference *infe
 
 void lm_rule_relax(struct lm_relaxation relaxation, const struct lm_layer *layer, int c,
                    const struct lm_scratch *scratch) {
-    if (!layer->is_output)
-        lm_relax(&relaxation, layer->plan->units * layer->chunks[c].width,
-                 lm_rule_feedback(layer, c, scratch));
+    if (layer->is_output)
+        return;
+    lm_relax(&relaxation, layer->plan->units * layer->chunks[c].width,
+             lm_rule_feedback(layer, c, scratch));
+    layer->chunks[c].fresh = false;
 }
 
 /* The largest layers are those above the input: their error, which nobody else needs, is not
@@ -94,8 +105,7 @@ void lm_rule_pull_forward(struct lm_layer *layer, int c, const struct lm_scratch
 void lm_rule_predicted_error(const struct lm_inference *inference, struct lm_layer *layer,
                              int c, const struct lm_scratch *scratch, bool value) {
     struct lm_layer_chunk *chunk = &layer->chunks[c];
-    const struct lm_operator_error error = {chunk->value, value ? chunk->forward : NULL,
-                                            chunk->transient};
+    const struct lm_operator_error error = {chunk->value, value ? chunk->forward : NULL};
     if (layer->is_output) {
         lm_rule_output_forward_error(inference, layer, c);
         lm_rule_pull_forward(layer, c, scratch);

@@ -40,7 +40,8 @@ struct lm_rule {
     struct lm_relaxation (*relaxation)(const struct lm_inference *inference,
                                        const struct lm_layer *layer, int c);
     /* The state at the start of inference: value[n] from hat v[n]. Also called for the copies
-     * of values that come from another rank. */
+     * of values that come from another rank. NULL: it is 0 then, and need not be written before
+     * it moves for the first time (chunk->fresh). */
     void (*begin)(size_t n, const real *forward, real *value);
     /* chunk->error and every chunk->feedback[k] that is not NULL from chunk->parent_value,
      * chunk->parent_forward and the layer's own state; the output layer's chunk->prediction
@@ -70,10 +71,13 @@ const struct lm_rule *lm_rule_find(const char *name, const char *state);
 const real *lm_rule_feedback(const struct lm_layer *layer, int c,
                              const struct lm_scratch *scratch);
 
-/* Relaxations: of a layer whose eps is minus its deviation, by feedback alone; and
+/* Relaxations: of a layer whose eps is minus its deviation, by feedback alone; of one whose eps
+ * is the state; and
  * v += eta (eps - sum of the children's feedback), by chunk->error. */
 struct lm_relaxation lm_rule_relaxation_alone(const struct lm_inference *inference,
                                               const struct lm_layer *layer, int c);
+struct lm_relaxation lm_rule_relaxation_of_error(const struct lm_inference *inference,
+                                                 const struct lm_layer *layer, int c);
 struct lm_relaxation lm_rule_relaxation_by_error(const struct lm_inference *inference,
                                                  const struct lm_layer *layer, int c);
 

@@ -203,8 +203,7 @@ void lm_stage_make_error(const struct lm_operator_error *error, size_t n, const 
 }
 
 static struct lm_operator_error error_at(const struct lm_operator_error *error, size_t at) {
-    return (struct lm_operator_error){error->value + at, error->from ? error->from + at : NULL,
-                                      error->transient};
+    return (struct lm_operator_error){error->value + at, error->from ? error->from + at : NULL};
 }
 
 /* A part of a stage whose only operator behind the first one has pull_error; `first`: the

@@ -50,7 +50,31 @@ START_TEST(step_one_takes_the_feedback_as_it_is) {
 }
 END_TEST
 
+/* What is 0 and has not been written is not read. */
+static void expect_fresh(const real *error) {
+    real feedback[N], value[N], expected[N];
+    struct lm_relaxation zero = lm_relaxation_of((real)0.1, error, expected);
+    struct lm_relaxation fresh = lm_relaxation_of((real)0.1, error, value);
+    draw(1, feedback);
+    for (size_t i = 0; i < N; i++) {
+        expected[i] = 0;
+        value[i] = (real)NAN;
+    }
+    fresh.fresh = true;
+    lm_relax(&zero, N, feedback);
+    lm_relax(&fresh, N, feedback);
+    ck_assert_mem_eq(value, expected, sizeof value);
+}
+
+START_TEST(fresh_values_start_from_zero) {
+    real error[N];
+    draw(3, error);
+    expect_fresh(NULL);
+    expect_fresh(error);
+}
+END_TEST
+
 int main(void) {
-    return RUN_TESTS("relaxation", values_move_by_the_formula,
+    return RUN_TESTS("relaxation", values_move_by_the_formula, fresh_values_start_from_zero,
                      step_one_takes_the_feedback_as_it_is);
 }

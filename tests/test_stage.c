@@ -378,7 +378,7 @@ static void expect_inference_at(struct setup *s, const real *const dx[]) {
 static void expect_still(struct setup *s, const real *from) {
     size_t n = plain_chain_size(&s->plain, s->last);
     real *value = made_up(n, 1, 30), *e = lm_allocate(n, sizeof *e);
-    struct lm_operator_error error = {value, from, .transient = false};
+    struct lm_operator_error error = {value, from};
     struct lm_stage_run run = fresh_run(s);
     memcpy(run.tape, s->plain.tape, sizeof run.tape);
     make_error(n, from, value, s->e);
@@ -387,9 +387,6 @@ static void expect_still(struct setup *s, const real *from) {
     lm_stage_pull_error(&run, &error, e, s->ex);
     ck_assert_msg(memcmp(e, s->e, n * sizeof *e) == 0, "%s, width %zu: e", s->name, s->width);
     expect_inputs(s, "ex of what is still");
-    error.transient = true;
-    lm_stage_pull_error(&run, &error, e, s->ex);
-    expect_inputs(s, "ex of an error that is not kept");
     lm_free(value);
     lm_free(e);
 }

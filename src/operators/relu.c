@@ -82,25 +82,22 @@ static void pull_output(const struct lm_operator_pull *pull) {
 
 /* With constants, so that no store needs a mask. */
 static inline __attribute__((always_inline)) void pull_kind(const struct lm_operator_pull *pull,
-                                                            bool starts, bool keeps) {
+                                                            bool starts) {
     const real *tape = pull->tape, *from = pull->error.from, *value = pull->error.value;
     real *e = pull->e, *ex = pull->ex;
 #pragma GCC ivdep
     for (size_t i = 0; i < pull->n; i++) {
         real error = (starts ? from[i] : 0) - value[i];
-        if (keeps)
-            e[i] = error;
+        e[i] = error;
         ex[i] = tape[i] > 0 ? error : 0;
     }
 }
 
 static void pull_still(const struct lm_operator_pull *pull) {
     if (pull->error.from)
-        pull_kind(pull, true, true);
-    else if (!pull->error.transient)
-        pull_kind(pull, false, true);
+        pull_kind(pull, true);
     else
-        pull_kind(pull, false, false);
+        pull_kind(pull, false);
 }
 
 static void pull_error(const struct lm_operator_pull *pull) {

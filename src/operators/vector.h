@@ -184,10 +184,11 @@ INLINE void sum_errors(ptrdiff_t units, ptrdiff_t n, const real *errors, bool ad
 /* Move the values at `at`. The second product by feedback alone is rounded in any case, so that
  * it makes no difference where this is compiled. */
 INLINE void relax(const struct lm_relaxation *by, bool by_error, real *at, vec feedback) {
+    vec value = by->fresh ? (vec){0} : load(at);
     if (by_error)
-        store(at, load(at) + by->step * (load(by->error + (at - by->value)) - feedback));
+        store(at, value + by->step * (load(by->error + (at - by->value)) - feedback));
     else
-        store(at, by->keep * load(at) - keep(by->step * feedback));
+        store(at, by->keep * value - keep(by->step * feedback));
 }
 
 #endif

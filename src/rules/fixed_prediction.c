@@ -1,18 +1,34 @@
 /* fixed-prediction: Algorithm 3 of Rosenbaum (2022). Predictions and Jacobians stay at the
  * feedforward values: eps_l = hat v_l - v_l, v_l += eta (eps_l - sum J^T eps of children),
- * with the output error fixed at d loss / d hat v_L. In deviations u = v - hat v = -eps:
- * u <- (1 - eta) u - eta sum J^T eps, so that nothing cancels. */
+ * with the output error fixed at d loss / d hat v_L. Without the values, so that nothing
+ * cancels: the state is eps <- (1 - eta) eps + eta sum J^T eps. */
 #include "rules.h"
 
-/* eps of a hidden layer is made from its own state: it needs nothing from below. */
+#include <string.h>
+
+/* eps where it is, unless it moves before it is read. */
+static void take_error(const struct lm_layer *layer, struct lm_layer_chunk *chunk) {
+    chunk->error = chunk->value;
+    if (chunk->stays)
+        return;
+    memcpy(chunk->own_error, chunk->value,
+           layer->plan->units * chunk->width * sizeof *chunk->value);
+    chunk->error = chunk->own_error;
+}
+
+/* eps of a hidden layer is its own state: it needs nothing from below. */
 static void errors_deviation(const struct lm_inference *inference, struct lm_layer *layer,
                              int c, const struct lm_scratch *scratch) {
-    lm_rule_predicted_error(inference, layer, c, scratch, false);
+    if (layer->is_output)
+        lm_rule_output_forward_error(inference, layer, c);
+    else
+        take_error(layer, &layer->chunks[c]);
+    lm_rule_pull_forward(layer, c, scratch);
 }
 
 static void values_deviation(const struct lm_inference *inference, struct lm_layer *layer,
                              int c, const struct lm_scratch *scratch) {
-    lm_rule_relax(lm_rule_relaxation_alone(inference, layer, c), layer, c, scratch);
+    lm_rule_relax(lm_rule_relaxation_of_error(inference, layer, c), layer, c, scratch);
 }
 
 /* The error of the output never changes. With eta = 1 a layer's is the feedback that came last:
@@ -30,8 +46,7 @@ static void errors_value(const struct lm_inference *inference, struct lm_layer *
 const struct lm_rule lm_fixed_prediction_deviation = {.name = "fixed-prediction",
                                                       .state = "deviation",
                                                       .settled = settled_deviation,
-                                                      .relaxation = lm_rule_relaxation_alone,
-                                                      .begin = lm_rule_begin_deviation,
+                                                      .relaxation = lm_rule_relaxation_of_error,
                                                       .errors = errors_deviation,
                                                       .values = values_deviation,
                                                       .learn = lm_rule_learn_forward};
