@@ -99,7 +99,7 @@ void lm_link_destroy(struct lm_link *link) {
 }
 
 real *lm_link_box(const struct lm_link *link, enum lm_box box, int c) {
-    return link->boxes[box] + (size_t)c * link->length;
+    return link->boxes[box] ? link->boxes[box] + (size_t)c * link->length : NULL;
 }
 
 static struct slot *slot_of(const struct lm_link *link, enum lm_box box, int c) {

@@ -30,6 +30,18 @@ static void init_port(struct lm_nodes *nodes, struct lm_port *port, int edge, bo
     }
 }
 
+/* Values that go to another rank through memory that is shared with it are kept there. */
+static void share_values(struct lm_node *node) {
+    for (int k = 0; k < node->layer->plan->n_children; k++) {
+        struct lm_link *link = node->up[k].link;
+        if (!link || !lm_link_box(link, LM_BOX_VALUE, 0))
+            continue;
+        for (int c = 0; c < node->layer->n_chunks; c++)
+            lm_layer_keep_value(node->layer, c, lm_link_box(link, LM_BOX_VALUE, c));
+        return;
+    }
+}
+
 /* Edge by edge, as links want it. */
 void lm_nodes_connect(struct lm_nodes *nodes) {
     const struct lm_network *network = nodes->network;
@@ -46,6 +58,8 @@ void lm_nodes_connect(struct lm_nodes *nodes) {
             if (network->edges[e].parent == node->layer->index)
                 init_port(nodes, &node->up[network->edges[e].child_slot], e, true);
         }
+    for (int i = 0; i < nodes->n; i++)
+        share_values(&nodes->node[i]);
 }
 
 static void clear_ports(struct lm_port *ports, int n) {

@@ -224,6 +224,16 @@ static bool is_relaxed(const struct lm_pipeline *pipeline, const struct lm_node 
            is_relaxed_by(pipeline, node->layer, node->up[0].other);
 }
 
+/* The state at hat v, where another rank that it is shared with has read the last one. */
+static void begin_values(const struct lm_pipeline *pipeline, const struct lm_node *node,
+                         int c) {
+    const struct lm_rule *rule = pipeline->passes->rule;
+    struct lm_layer_chunk *chunk = &node->layer->chunks[c];
+    chunk->fresh = !rule->begin;
+    if (rule->begin)
+        rule->begin(node->layer->plan->units * chunk->width, chunk->forward, chunk->value);
+}
+
 /* Values of a node, when the feedback of this step has come. */
 static bool move_values(const struct lm_pipeline *pipeline, struct lm_node *node, int c,
                         long s) {
@@ -234,6 +244,8 @@ static bool move_values(const struct lm_pipeline *pipeline, struct lm_node *node
         (travel && !lm_node_values_have_room(node, c, LM_BOX_VALUE)))
         return false;
     double start = omp_get_wtime();
+    if (step == 0)
+        begin_values(pipeline, node, c);
     if (has_error(node, step + 1) && !is_settled(pipeline, node, step + 1) &&
         !is_relaxed(pipeline, node) && !is_over(pipeline, node, step))
         passes->rule->values(passes->inference, node->layer, c, pipeline->scratch);
@@ -247,22 +259,12 @@ static bool move_values(const struct lm_pipeline *pipeline, struct lm_node *node
 
 /* A layer at hat v. */
 static void rest(const struct lm_pipeline *pipeline, const struct lm_node *node, int c) {
-    const struct lm_rule *rule = pipeline->passes->rule;
     struct lm_layer_chunk *chunk = &node->layer->chunks[c];
     size_t n = node->layer->plan->units * chunk->width;
     bool needless = makes_last_error_only(node) || moves_alone(pipeline, node, c);
-    chunk->fresh = !rule->begin;
-    if (rule->begin)
-        rule->begin(n, chunk->forward, chunk->value);
     if (!needless || !has_error(node, inference_end(pipeline) - 1))
         memset(chunk->own_error, 0, n * sizeof *chunk->own_error);
     chunk->error = chunk->own_error;
-    for (int k = 0; k < node->layer->plan->n_parents; k++) {
-        struct lm_port *port = &node->down[k];
-        if (port->link && rule->begin)
-            rule->begin(lm_node_length(node, port, c), chunk->parent_forward[k],
-                        lm_link_box(port->link, LM_BOX_VALUE, c));
-    }
 }
 
 /* The errors of a node and its feedback in one go, when the feedback from above has come. */

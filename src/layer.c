@@ -17,7 +17,7 @@ static void init_chunk(struct lm_layer *layer, struct lm_layer_chunk *chunk, siz
     size_t state = layer->plan->units * width;
     chunk->activations = lm_allocate(activations_of(layer->plan) * width, sizeof(real));
     chunk->tape = lm_allocate(map->own_tape * width, sizeof(real));
-    chunk->value = lm_allocate(state, sizeof(real));
+    chunk->value = chunk->own_value = lm_allocate(state, sizeof(real));
     chunk->own_error = lm_allocate(state, sizeof(real));
     if (layer->is_output) {
         chunk->prediction = lm_allocate(state, sizeof(real));
@@ -54,7 +54,7 @@ void lm_layer_destroy(struct lm_layer *layer) {
         struct lm_layer_chunk *chunk = &layer->chunks[c];
         lm_free(chunk->activations);
         lm_free(chunk->tape);
-        lm_free(chunk->value);
+        lm_free(chunk->own_value);
         lm_free(chunk->own_error);
         lm_free(chunk->prediction);
         lm_free(chunk->label);
@@ -75,6 +75,12 @@ void lm_layer_set_count(struct lm_layer *layer, int c, size_t count) {
     chunk->width = lm_width(count);
     chunk->error = chunk->own_error;
     chunk->forward = lm_map_output(&layer->plan->map, chunk->activations, chunk->width);
+}
+
+void lm_layer_keep_value(struct lm_layer *layer, int c, real *value) {
+    lm_free(layer->chunks[c].own_value);
+    layer->chunks[c].own_value = NULL;
+    layer->chunks[c].value = value;
 }
 
 void lm_layer_init_parameters(struct lm_layer *layer, uint64_t seed) {

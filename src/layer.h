@@ -20,6 +20,7 @@ struct lm_layer_chunk {
     real *tape;          /* of the map at hat v */
     real *forward;       /* hat v: the end of activations. Not owned */
     real *value;         /* v, v - hat v or eps. The output layer has none that is free */
+    real *own_value;     /* where it is, unless it is kept elsewhere (lm_layer_keep_value) */
     bool still;          /* the values below are at hat v as yet. Set by the cortex */
     bool fresh;          /* the state is 0, and not written as yet (lm_rule.begin). Likewise */
     bool stays;          /* until eps is read or made again the state stays as it is, so that
@@ -69,6 +70,10 @@ void lm_layer_destroy(struct lm_layer *layer);
 /* Say how many inputs chunk c holds now; sets its width and the pointers that move with
  * it. */
 void lm_layer_set_count(struct lm_layer *layer, int c, size_t count);
+
+/* Keep the state of chunk c in `value`, an array as long as its own, which is freed. Not owned.
+ */
+void lm_layer_keep_value(struct lm_layer *layer, int c, real *value);
 
 /* Initial parameters as PyTorch's default, U(-1, 1) / sqrt(fan_in) for weights and biases,
  * from the counter-based generator keyed by seed, layer and element. */

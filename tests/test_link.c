@@ -54,17 +54,20 @@ static void ring_destroy(struct ring *ring) {
     lm_free(ring);
 }
 
-/* Values are sent from elsewhere, feedback from where it is made. */
+/* Feedback is sent from where it is made, and so are values in odd rounds, where memory is
+ * shared, else from elsewhere. */
 static void send_chunk(struct ring *ring, int c, int round) {
     while (!lm_link_has_room(ring->up, LM_BOX_VALUE, c) ||
            !lm_link_has_room(ring->down, LM_BOX_FEEDBACK, c))
         sched_yield();
     real *feedback = lm_link_box(ring->down, LM_BOX_FEEDBACK, c);
+    real *box = round % 2 ? lm_link_box(ring->up, LM_BOX_VALUE, c) : NULL;
+    real *values = box ? box : ring->values[c];
     for (size_t i = 0; i < length(c); i++) {
-        ring->values[c][i] = content(lm_comm_rank(), 1, c, i, round);
+        values[i] = content(lm_comm_rank(), 1, c, i, round);
         feedback[i] = content(lm_comm_rank(), -1, c, i, round);
     }
-    lm_link_send_begin(ring->up, LM_BOX_VALUE, c, ring->values[c], length(c));
+    lm_link_send_begin(ring->up, LM_BOX_VALUE, c, values, length(c));
     lm_link_send_begin(ring->down, LM_BOX_FEEDBACK, c, feedback, length(c));
 }
 
