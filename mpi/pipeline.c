@@ -205,14 +205,15 @@ static bool make_errors(const struct lm_pipeline *pipeline, struct lm_node *node
     long step = inference_step(pipeline, s);
     if (!lm_node_values_are_here(node, c) || !lm_node_feedback_has_room(node, c))
         return false;
-    double start = omp_get_wtime();
     node->layer->chunks[c].still = step < node->layer->plan->still;
     node->layer->chunks[c].stays = stays(pipeline, node, c, step);
     if (step == 0)
         clear_feedback(node, c);
-    if (needs_error(pipeline, node, step))
+    if (needs_error(pipeline, node, step)) {
+        double start = omp_get_wtime();
         make_node_errors(pipeline, node, c, step);
-    spent(pipeline, LM_PASS_INFER, node->layer, start);
+        spent(pipeline, LM_PASS_INFER, node->layer, start);
+    }
     if (pipeline->passes->rule->values_travel)
         lm_node_receive_values_begin(node, c, LM_BOX_VALUE);
     lm_node_send_feedback_begin(node, c);
@@ -243,13 +244,16 @@ static bool move_values(const struct lm_pipeline *pipeline, struct lm_node *node
     if (!lm_node_feedback_is_here(node, c) ||
         (travel && !lm_node_values_have_room(node, c, LM_BOX_VALUE)))
         return false;
-    double start = omp_get_wtime();
-    if (step == 0)
-        begin_values(pipeline, node, c);
-    if (has_error(node, step + 1) && !is_settled(pipeline, node, step + 1) &&
-        !is_relaxed(pipeline, node) && !is_over(pipeline, node, step))
-        passes->rule->values(passes->inference, node->layer, c, pipeline->scratch);
-    spent(pipeline, LM_PASS_INFER, node->layer, start);
+    bool moves = has_error(node, step + 1) && !is_settled(pipeline, node, step + 1) &&
+                 !is_relaxed(pipeline, node) && !is_over(pipeline, node, step);
+    if (step == 0 || moves) {
+        double start = omp_get_wtime();
+        if (step == 0)
+            begin_values(pipeline, node, c);
+        if (moves)
+            passes->rule->values(passes->inference, node->layer, c, pipeline->scratch);
+        spent(pipeline, LM_PASS_INFER, node->layer, start);
+    }
     if (step + 1 < inference_end(pipeline))
         lm_node_receive_feedback_begin(node, c);
     if (travel)

@@ -115,7 +115,7 @@ struct lm_operator_kind {
                          const real *parameters, const real *x, size_t width, real *y,
                          real *tape);
     void (*pull_pair)(const struct lm_operator *op, const struct lm_operator *next,
-                      const real *x, const real *tape, const real *ey, size_t width, bool adds,
+                      const real *x, const real *tape, const real *ey, size_t width,
                       real *gradient);
 };
 

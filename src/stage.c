@@ -365,7 +365,7 @@ void lm_stage_pull_parameters(const struct lm_stage_run *run, const real *e, rea
     struct pulling pulling = {e, gradient};
     if (run->stage->pair)
         run->op->kind->pull_pair(run->op, run->op + 1, run->x[0], run->tape[1], e, run->width,
-                                 false, gradient);
+                                 gradient);
     else if (is_whole(run))
         run->op->kind->pull_parameters(run->op, run->x[0], pull_to_first(run, e), run->width,
                                        false, gradient);

@@ -370,10 +370,10 @@ static void forward_pair(const struct lm_operator *op, const struct lm_operator 
 }
 
 static void pull_pair(const struct lm_operator *op, const struct lm_operator *next,
-                      const real *x, const real *tape, const real *ey, size_t width, bool adds,
+                      const real *x, const real *tape, const real *ey, size_t width,
                       real *gradient) {
     struct lm_pooled p = pooled(op, next, x, width);
-    lm_pooled_gradient(&p, tape, ey, adds, gradient, gradient + op->n_weights);
+    lm_pooled_gradient(&p, tape, ey, gradient, gradient + op->n_weights);
 }
 
 const struct lm_operator_kind lm_conv2d = {

@@ -127,19 +127,15 @@ static __attribute__((noinline)) void pull_row(const struct lm_pooled *from, con
     *sums = sum;
 }
 
-static real start_of(bool adds, const real *gradient) {
-    return adds ? *gradient : 0;
-}
-
 void lm_pooled_gradient(const struct lm_pooled *p, const real *place, const real *error,
-                        bool adds, real *weights, real *biases) {
+                        real *weights, real *biases) {
     ptrdiff_t row = p->columns * p->width;
     for (ptrdiff_t o = 0; o < p->channels; o++, weights += TAPS, biases++) {
         struct sums sums = {0};
         for (ptrdiff_t r = 0; r < p->rows; r++, place += row, error += row)
             pull_row(p, p->x + r * WINDOW * p->x_row, place, error, &sums);
         for (int i = 0; i < TAPS; i++)
-            weights[i] = start_of(adds, weights + i) + add_up(sums.tap[i / SIDE][i % SIDE]);
-        *biases = start_of(adds, biases) + add_up(sums.error);
+            weights[i] = add_up(sums.tap[i / SIDE][i % SIDE]);
+        *biases = add_up(sums.error);
     }
 }

@@ -1,7 +1,8 @@
 /* Pooled: a conv2d of a single channel's 3 x 3 taps and the rectified maxpool2d of 2 x 2
- * windows behind it, in one go. The four sums of a window never leave the registers; and of
- * their errors only the winner's is not zero, so that the windows alone say what the gradient
- * is. The first layer of a network of grey images is like that. Internal to the operators. */
+ * windows behind it, in one go. The four sums of a window never leave the nearest cache; and
+ * of their errors only the winner's is not zero, so that the windows alone say what the
+ * gradient is. The first layer of a network of grey images is like that. Internal to the
+ * operators. */
 #ifndef LAMINA_POOLED_H
 #define LAMINA_POOLED_H
 
@@ -20,9 +21,8 @@ struct lm_pooled {
 void lm_pooled_forward(const struct lm_pooled *pooled, const real *weight, const real *bias,
                        real *y, real *place);
 
-/* weights (channels, 9) and biases (channels) = the gradient of the error at y, or `adds` it.
- */
+/* weights (channels, 9) and biases (channels) = the gradient of the error at y. */
 void lm_pooled_gradient(const struct lm_pooled *pooled, const real *place, const real *error,
-                        bool adds, real *weights, real *biases);
+                        real *weights, real *biases);
 
 #endif
