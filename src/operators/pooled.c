@@ -45,7 +45,7 @@ INLINE void sum_columns(int channels, const struct tile *tile, const real *x, re
     for (int o = 0; o < channels; o++)
         for (int j = 0; j < PAIR; j++)
             store(sums + (o * PAIR + j) * LANES, sum[o][j]);
-    __asm__("" : : "r"(sums) : "memory");
+    __asm__("" : : "r"(sums) : "memory"); /* and GCC does not try to have them in registers */
 }
 
 INLINE void pool_sums(int channels, const struct tile *tile, const real *x, real *y,
