@@ -13,7 +13,8 @@ void lm_batch_take(struct lm_session *session, const struct lm_dataset *set,
 /* Load the batch, and hat v, counted in `phase`. Neighbour. */
 void lm_batch_forward(struct lm_session *session, enum lm_phase phase);
 
-/* n steps of inference of a rule from hat v. Neighbour. */
+/* n steps of inference of a rule from hat v, for its errors: no lm_batch_step may go on from
+ * here, nor from lm_batch_train. Neighbour. */
 void lm_batch_infer(struct lm_session *session, const struct lm_rule *rule,
                     const struct lm_inference *inference, long n, enum lm_phase phase);
 

@@ -130,32 +130,24 @@ static bool is_over(const struct lm_pipeline *pipeline, const struct lm_node *no
     return true;
 }
 
+/* Whether that is so for all parents, on this rank too: nobody reads the feedback to them. */
+static bool is_unheard(const struct lm_node *node, int c) {
+    for (int k = 0; k < node->layer->plan->n_parents; k++) {
+        const struct lm_layer *parent = node->down[k].other;
+        if (node->layer->chunks[c].feedback[k] && !(parent && parent->chunks[c].over))
+            return false;
+    }
+    return true;
+}
+
 /* Whether the values of a step do not move, but to the same bits, before its error is read: by
  * learning, or not at all, since it is made again and values move without it. */
 static bool stays(const struct lm_pipeline *pipeline, const struct lm_node *node, int c,
                   long step) {
-    if (is_over(pipeline, node, step) || is_settled(pipeline, node, step + 1))
+    if (node->layer->chunks[c].over || is_settled(pipeline, node, step + 1))
         return true;
     return step + 1 < inference_end(pipeline) && needs_error(pipeline, node, step + 1) &&
            moves_alone(pipeline, node, c);
-}
-
-static bool is_over_at(const struct lm_pipeline *pipeline, const struct lm_layer *layer,
-                       long step) {
-    FOR_NODES(pipeline, node)
-    if (node->layer == layer)
-        return is_over(pipeline, node, step);
-    return false;
-}
-
-/* Whether that is so for all parents, on this rank too: nobody reads the feedback to them. */
-static bool is_unheard(const struct lm_pipeline *pipeline, const struct lm_node *node, int c,
-                       long step) {
-    for (int k = 0; k < node->layer->plan->n_parents; k++)
-        if (node->layer->chunks[c].feedback[k] &&
-            !is_over_at(pipeline, node->down[k].other, step))
-            return false;
-    return true;
 }
 
 static void make_heard_errors(const struct lm_pipeline *pipeline, struct lm_node *node, int c) {
@@ -173,12 +165,11 @@ static void make_heard_errors(const struct lm_pipeline *pipeline, struct lm_node
     chunk->relaxation = NULL;
 }
 
-static void make_node_errors(const struct lm_pipeline *pipeline, struct lm_node *node, int c,
-                             long step) {
+static void make_node_errors(const struct lm_pipeline *pipeline, struct lm_node *node, int c) {
     const struct lm_passes *passes = pipeline->passes;
     struct lm_layer_chunk *chunk = &node->layer->chunks[c];
     real *feedback[LM_MAX_PARENTS];
-    if (!is_unheard(pipeline, node, c, step)) {
+    if (!is_unheard(node, c)) {
         make_heard_errors(pipeline, node, c);
         return;
     }
@@ -205,13 +196,15 @@ static bool make_errors(const struct lm_pipeline *pipeline, struct lm_node *node
     long step = inference_step(pipeline, s);
     if (!lm_node_values_are_here(node, c) || !lm_node_feedback_has_room(node, c))
         return false;
-    node->layer->chunks[c].still = step < node->layer->plan->still;
-    node->layer->chunks[c].stays = stays(pipeline, node, c, step);
+    struct lm_layer_chunk *chunk = &node->layer->chunks[c];
+    chunk->still = step < node->layer->plan->still;
+    chunk->over = is_over(pipeline, node, step);
+    chunk->stays = stays(pipeline, node, c, step);
     if (step == 0)
         clear_feedback(node, c);
     if (needs_error(pipeline, node, step)) {
         double start = omp_get_wtime();
-        make_node_errors(pipeline, node, c, step);
+        make_node_errors(pipeline, node, c);
         spent(pipeline, LM_PASS_INFER, node->layer, start);
     }
     if (pipeline->passes->rule->values_travel)
@@ -245,7 +238,7 @@ static bool move_values(const struct lm_pipeline *pipeline, struct lm_node *node
         (travel && !lm_node_values_have_room(node, c, LM_BOX_VALUE)))
         return false;
     bool moves = has_error(node, step + 1) && !is_settled(pipeline, node, step + 1) &&
-                 !is_relaxed(pipeline, node) && !is_over(pipeline, node, step);
+                 !is_relaxed(pipeline, node) && !node->layer->chunks[c].over;
     if (step == 0 || moves) {
         double start = omp_get_wtime();
         if (step == 0)
@@ -261,12 +254,12 @@ static bool move_values(const struct lm_pipeline *pipeline, struct lm_node *node
     return true;
 }
 
-/* A layer at hat v. */
-static void rest(const struct lm_pipeline *pipeline, const struct lm_node *node, int c) {
+/* No error as yet: it is 0, where that is read before one is made, or none will be. */
+static void begin_error(const struct lm_pipeline *pipeline, const struct lm_node *node, int c) {
     struct lm_layer_chunk *chunk = &node->layer->chunks[c];
     size_t n = node->layer->plan->units * chunk->width;
-    bool needless = makes_last_error_only(node) || moves_alone(pipeline, node, c);
-    if (!needless || !has_error(node, inference_end(pipeline) - 1))
+    bool unread = makes_last_error_only(node) || moves_alone(pipeline, node, c);
+    if (!unread || !has_error(node, inference_end(pipeline) - 1))
         memset(chunk->own_error, 0, n * sizeof *chunk->own_error);
     chunk->error = chunk->own_error;
 }
@@ -324,7 +317,7 @@ static void load(const struct lm_pipeline *pipeline, int c) {
 static void begin_inference(const struct lm_pipeline *pipeline, int c, long step) {
     double start = omp_get_wtime();
     if (inference_step(pipeline, step) == 0 && !pipeline->passes->rule->sweeps)
-        FOR_NODES(pipeline, node) rest(pipeline, node, c);
+        FOR_NODES(pipeline, node) begin_error(pipeline, node, c);
     pipeline->seconds[LM_PASS_INFER] += omp_get_wtime() - start;
     FOR_NODES(pipeline, node) lm_node_receive_feedback_begin(node, c);
 }

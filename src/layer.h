@@ -23,6 +23,7 @@ struct lm_layer_chunk {
     real *own_value;     /* where it is, unless it is kept elsewhere (lm_layer_keep_value) */
     bool still;          /* the values below are at hat v as yet. Set by the cortex */
     bool fresh;          /* the state is 0, and not written as yet (lm_rule.begin). Likewise */
+    bool over;           /* nobody reads the state behind the step under way. Likewise */
     bool stays;          /* until eps is read or made again the state stays as it is, so that
                             eps may be the state itself. Likewise */
     const real *error;   /* eps; at the output d loss / d mu. In own_error, but for a rule that

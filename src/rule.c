@@ -37,20 +37,6 @@ const real *lm_rule_feedback(const struct lm_layer *layer, int c,
     return scratch->sum;
 }
 
-struct lm_relaxation lm_rule_relaxation_alone(const struct lm_inference *inference,
-                                              const struct lm_layer *layer, int c) {
-    return lm_relaxation_of(inference->step, NULL, layer->chunks[c].value);
-}
-
-struct lm_relaxation lm_rule_relaxation_of_error(const struct lm_inference *inference,
-                                                 const struct lm_layer *layer, int c) {
-    const struct lm_layer_chunk *chunk = &layer->chunks[c];
-    return (struct lm_relaxation){.keep = 1 - inference->step,
-                                  .step = -inference->step,
-                                  .value = chunk->value,
-                                  .fresh = chunk->fresh};
-}
-
 struct lm_relaxation lm_rule_relaxation_by_error(const struct lm_inference *inference,
                                                  const struct lm_layer *layer, int c) {
     const struct lm_layer_chunk *chunk = &layer->chunks[c];

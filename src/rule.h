@@ -71,13 +71,7 @@ const struct lm_rule *lm_rule_find(const char *name, const char *state);
 const real *lm_rule_feedback(const struct lm_layer *layer, int c,
                              const struct lm_scratch *scratch);
 
-/* Relaxations: of a layer whose eps is minus its deviation, by feedback alone; of one whose eps
- * is the state; and
- * v += eta (eps - sum of the children's feedback), by chunk->error. */
-struct lm_relaxation lm_rule_relaxation_alone(const struct lm_inference *inference,
-                                              const struct lm_layer *layer, int c);
-struct lm_relaxation lm_rule_relaxation_of_error(const struct lm_inference *inference,
-                                                 const struct lm_layer *layer, int c);
+/* The relaxation v += eta (eps - sum of the children's feedback), by chunk->error. */
 struct lm_relaxation lm_rule_relaxation_by_error(const struct lm_inference *inference,
                                                  const struct lm_layer *layer, int c);
 

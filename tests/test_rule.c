@@ -418,6 +418,7 @@ START_TEST(rows_are_found_by_name_and_state) {
     for (int i = 0; i < 6; i++) {
         const struct lm_rule *rule = lm_rule_find(names[i / 2], states[i % 2]);
         ck_assert(rule && rule->errors && rule->values && rule->learn);
+        ck_assert(rule->begin || rule->relaxation); /* which begins from 0 */
         ck_assert_str_eq(rule->name, names[i / 2]);
         ck_assert_str_eq(rule->state, states[i % 2]);
         ck_assert(rule->sweeps == (i / 2 == 0) && rule->values_travel == (i / 2 == 1));

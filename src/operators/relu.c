@@ -80,7 +80,7 @@ static void pull_output(const struct lm_operator_pull *pull) {
     }
 }
 
-/* With constants, so that no store needs a mask. */
+/* With a constant, so that no load needs a mask. */
 static inline __attribute__((always_inline)) void pull_kind(const struct lm_operator_pull *pull,
                                                             bool starts) {
     const real *tape = pull->tape, *from = pull->error.from, *value = pull->error.value;

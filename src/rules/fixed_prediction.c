@@ -26,9 +26,18 @@ static void errors_deviation(const struct lm_inference *inference, struct lm_lay
     lm_rule_pull_forward(layer, c, scratch);
 }
 
+static struct lm_relaxation relaxation_deviation(const struct lm_inference *inference,
+                                                 const struct lm_layer *layer, int c) {
+    const struct lm_layer_chunk *chunk = &layer->chunks[c];
+    return (struct lm_relaxation){.keep = 1 - inference->step,
+                                  .step = -inference->step,
+                                  .value = chunk->value,
+                                  .fresh = chunk->fresh};
+}
+
 static void values_deviation(const struct lm_inference *inference, struct lm_layer *layer,
                              int c, const struct lm_scratch *scratch) {
-    lm_rule_relax(lm_rule_relaxation_of_error(inference, layer, c), layer, c, scratch);
+    lm_rule_relax(relaxation_deviation(inference, layer, c), layer, c, scratch);
 }
 
 /* The error of the output never changes. With eta = 1 a layer's is the feedback that came last:
@@ -46,7 +55,7 @@ static void errors_value(const struct lm_inference *inference, struct lm_layer *
 const struct lm_rule lm_fixed_prediction_deviation = {.name = "fixed-prediction",
                                                       .state = "deviation",
                                                       .settled = settled_deviation,
-                                                      .relaxation = lm_rule_relaxation_of_error,
+                                                      .relaxation = relaxation_deviation,
                                                       .errors = errors_deviation,
                                                       .values = values_deviation,
                                                       .learn = lm_rule_learn_forward};

@@ -16,8 +16,9 @@ static bool is_predicted(const struct lm_layer *layer, int c) {
  * read spares it the way through memory at every step. */
 static struct lm_relaxation relaxation_deviation(const struct lm_inference *inference,
                                                  const struct lm_layer *layer, int c) {
-    return layer->plan->clamped ? lm_rule_relaxation_alone(inference, layer, c)
-                                : lm_rule_relaxation_by_error(inference, layer, c);
+    return layer->plan->clamped
+               ? lm_relaxation_of(inference->step, NULL, layer->chunks[c].value)
+               : lm_rule_relaxation_by_error(inference, layer, c);
 }
 
 static void values_deviation(const struct lm_inference *inference, struct lm_layer *layer,
