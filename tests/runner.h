@@ -18,6 +18,14 @@
 #define TESTS(...) ((const TTest *const[]){__VA_ARGS__, NULL})
 int run_tests(const char *name, bool together, const TTest *const tests[]);
 
+/* ck_assert_msg for every number of many: of each of its own checks Check makes a note, and it
+ * goes through all notes in the end, which takes longer than most tests. */
+#define CHECK_EACH(good, ...)                                                                  \
+    do {                                                                                       \
+        if (!(good))                                                                           \
+            ck_abort_msg(__VA_ARGS__);                                                         \
+    } while (0)
+
 /* Check that `call`, in a child process, ends the job with `code` and says `words` on standard
  * error. */
 void expect_abort(enum lm_code code, const char *words, void (*call)(void));

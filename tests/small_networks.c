@@ -49,9 +49,10 @@ static struct lm_network *skip_network(void) {
 /* Layers whose chunks cannot all have a gradient of their own where there are 12 or more
  * (src/learning.c). */
 static struct lm_network *wide_network(void) {
+    const char *units = sizeof(real) == sizeof(float) ? "1300" : "950";
     const struct lm_layer_spec layers[] = {
-        {"a", 0, {0}, 2, {OP("linear", "1300"), OP("relu", 0)}},
-        {"b", 0, {0}, 2, {OP("linear", "1300"), OP("relu", 0)}},
+        {"a", 0, {0}, 2, {OP("linear", units), OP("relu", 0)}},
+        {"b", 0, {0}, 2, {OP("linear", units), OP("relu", 0)}},
         {"out", 0, {0}, 1, {OP("linear", "10")}},
     };
     return make_network((struct lm_shape){1, {20, 1, 1}}, 3, layers);

@@ -25,9 +25,9 @@ static void expect_product(bool transpose_a, bool transpose_b, const size_t size
     lm_gemm(transpose_a, transpose_b, m, n, k, a, b, beta, c);
     lm_gemm_reference(transpose_a, transpose_b, m, n, k, a, b, beta, expected);
     for (size_t i = 0; i < m * n; i++)
-        ck_assert_msg(fabs((double)c[i] - (double)expected[i]) <= 4 * epsilon * (double)(k + 2),
-                      "%zu x %zu x %zu, %d %d: %g, not %g", m, n, k, transpose_a, transpose_b,
-                      (double)c[i], (double)expected[i]);
+        CHECK_EACH(fabs((double)c[i] - (double)expected[i]) <= 4 * epsilon * (double)(k + 2),
+                   "%zu x %zu x %zu, %d %d: %g, not %g", m, n, k, transpose_a, transpose_b,
+                   (double)c[i], (double)expected[i]);
     lm_free(a);
     lm_free(b);
     lm_free(c);
@@ -69,7 +69,7 @@ START_TEST(beta_0_ignores_what_c_held) {
                 c[i] = i % 2 ? (real)NAN : (real)INFINITY;
             (reference ? lm_gemm_reference : lm_gemm)(way & 1, way & 2, M, N, K, a, b, 0, c);
             for (int i = 0; i < M * N; i++)
-                ck_assert(isfinite(c[i]));
+                CHECK_EACH(isfinite(c[i]), "number %d: %g", i, (double)c[i]);
         }
     lm_free(a);
     lm_free(b);

@@ -1,6 +1,6 @@
 /* The invariants of design: placement, exactness, closed form, locality, on small nets. Run
- * with several rank counts; every rank also simulates the whole network by itself and
- * compares. */
+ * with several rank counts; the first rank also simulates the whole network by itself, and all
+ * compare. */
 #include "comm.h"
 #include "divergence.h"
 #include "memory.h"
@@ -26,6 +26,19 @@ static int usable_ranks(const char *name) {
     return lm_comm_size() < layers ? lm_comm_size() : layers;
 }
 
+/* What the first rank learns by itself with the whole network, for all: others sleep meanwhile.
+ */
+static void run_alone(struct small_cortex *whole, const struct lm_rule *rule,
+                      const struct lm_inference *inference, long n) {
+    if (lm_comm_rank() == 0)
+        small_run(whole, rule->name, rule->state, inference, n, false);
+    lm_comm_rest();
+    for (int i = 0; i < lm_cortex_layers(whole->cortex); i++) {
+        const struct lm_layer *layer = lm_cortex_layer(whole->cortex, i);
+        lm_comm_broadcast(layer->gradient, layer->plan->map.parameters * sizeof(real), 0);
+    }
+}
+
 /* Gradients of this rank's layers against those of the same layers of `whole`. */
 static void expect_same_gradients(const struct small_cortex *mine,
                                   const struct small_cortex *whole, const char *what) {
@@ -46,10 +59,10 @@ START_TEST(placement_and_threads_change_no_bit) {
     inference.presynaptic_value = _i % 6 < 3;
     int ranks = usable_ranks(name);
     struct small_cortex *whole = small_cortex_create(name, 0, BATCH, CHUNK, 1);
-    small_run(whole, rule->name, rule->state, &inference, 7, false);
+    run_alone(whole, rule, &inference, 7);
     for (int threads = 1; threads <= 2; threads++) {
         struct small_cortex *two = small_cortex_create(name, 0, BATCH, CHUNK, threads);
-        small_run(two, rule->name, rule->state, &inference, 7, false);
+        run_alone(two, rule, &inference, 7);
         expect_same_gradients(two, whole, "threads");
         small_cortex_destroy(two);
         if (ranks < lm_comm_size())
@@ -82,7 +95,7 @@ START_TEST(replicas_change_no_bit) {
             struct small_cortex *mine =
                 small_cortex_replicate(name, replicas, batches[b], CHUNK, 2);
             for (long t = 1; t <= 2; t++) {
-                small_run(whole, rule->name, rule->state, &inference, 5, false);
+                run_alone(whole, rule, &inference, 5);
                 small_run(mine, rule->name, rule->state, &inference, 5, false);
                 expect_same_gradients(mine, whole, "replicas");
                 lm_cortex_update(whole->cortex, t, 0.01, 0);
@@ -97,13 +110,14 @@ END_TEST
 /* Where gradients of all chunks do not fit at once, layers learn behind the other passes: with
  * 12 chunks in each replica; but for rounding the same as with chunks eight times as wide. */
 START_TEST(large_layers_learn_behind_the_rest) {
+    const struct lm_rule *rule = lm_rule_find("backprop", "deviation");
     int replicas = lm_comm_size() % 2 == 0 ? 2 : 1;
     size_t many = (size_t)replicas * 12 * 16;
     struct lm_inference inference = small_inference("mse", 0.1, many);
     struct small_cortex *few = small_cortex_create("wide", 0, many, 8 * 16, 2);
     struct small_cortex *whole = small_cortex_create("wide", 0, many, 16, 2);
-    small_run(few, "backprop", "deviation", &inference, 1, false);
-    small_run(whole, "backprop", "deviation", &inference, 1, false);
+    run_alone(few, rule, &inference, 1);
+    run_alone(whole, rule, &inference, 1);
     for (int i = 0; i < lm_cortex_layers(whole->cortex); i++) {
         const struct lm_layer *layer = lm_cortex_layer(whole->cortex, i);
         struct lm_divergence d = lm_divergence_measure(
@@ -581,6 +595,19 @@ START_TEST(memory_is_given_back) {
 }
 END_TEST
 
+/* Of one rank: the first does them while the others sleep. */
+static void add_lonely_tests(TCase *t) {
+    tcase_add_test(t, passes_load_and_tell_their_time);
+    tcase_add_test(t, fixed_prediction_follows_the_closed_form);
+    tcase_add_test(t, published_closed_form_values);
+    tcase_add_test(t, paths_of_a_graph_add_up);
+    tcase_add_test(t, each_path_of_a_graph_has_its_weight);
+    tcase_add_test(t, fixed_prediction_is_exact_when_eta_is_1);
+    tcase_add_test(t, strict_starts_at_zero_and_settles_near_backprop);
+    tcase_add_test(t, state_value_loses_precision_in_float);
+    tcase_add_test(t, memory_is_given_back);
+}
+
 static Suite *suite(void) {
     Suite *s = suite_create("cortex");
     TCase *t = tcase_create("cortex");
@@ -591,21 +618,14 @@ static Suite *suite(void) {
     tcase_add_loop_test(t, placement_and_threads_change_no_bit, 0, 6 * rules);
     tcase_add_loop_test(t, replicas_change_no_bit, 0, 3 * rules);
     tcase_add_test(t, large_layers_learn_behind_the_rest);
-    tcase_add_test(t, passes_load_and_tell_their_time);
     tcase_add_loop_test(t, inference_starts_anew, 0, 3 * rules);
     tcase_add_loop_test(t, values_that_nobody_reads_are_left_out, 0, 6 * rules);
-    tcase_add_test(t, fixed_prediction_follows_the_closed_form);
-    tcase_add_test(t, published_closed_form_values);
-    tcase_add_test(t, paths_of_a_graph_add_up);
-    tcase_add_test(t, each_path_of_a_graph_has_its_weight);
-    tcase_add_test(t, fixed_prediction_is_exact_when_eta_is_1);
-    tcase_add_test(t, strict_starts_at_zero_and_settles_near_backprop);
     tcase_add_loop_test(t, messages_go_to_neighbours_only_and_are_counted, 0, 3 * rules);
     tcase_add_test(t, strict_sends_n_messages_each_way);
     tcase_add_test(t, audit_sees_planted_messages);
     tcase_add_loop_test(t, memory_is_shared_with_neighbours_only, 0, 3);
-    tcase_add_test(t, state_value_loses_precision_in_float);
-    tcase_add_test(t, memory_is_given_back);
+    if (lm_comm_rank() == 0)
+        add_lonely_tests(t);
     suite_add_tcase(s, t);
     return s;
 }
@@ -620,6 +640,7 @@ int main(void) {
     srunner_free(runner);
     if (failures)
         lm_abort(LM_INTERNAL, "%d tests failed", failures);
+    lm_comm_rest();
     lm_comm_finish();
     return 0;
 }

@@ -1,8 +1,8 @@
 /* Operators: every kind against plain loops in long double, in values, changes and gradients.
  */
 #include "plain_operators.h"
+#include "runner.h"
 
-#include <check.h>
 #include <float.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -221,9 +221,9 @@ static void check_near(const struct setup *s, const char *what, const real *met,
     for (size_t i = 0; i < out_size(s); i++)
         largest = fmaxl(largest, fabsl(expected[i]));
     for (size_t i = 0; i < out_size(s); i++)
-        ck_assert_msg(fabsl(met[i] - expected[i]) <= tolerance * largest,
-                      "%s, width %zu, %s[%zu]: %.9Lg, expected %.9Lg", s->name, s->width, what,
-                      i, (long double)met[i], expected[i]);
+        CHECK_EACH(fabsl(met[i] - expected[i]) <= tolerance * largest,
+                   "%s, width %zu, %s[%zu]: %.9Lg, expected %.9Lg", s->name, s->width, what, i,
+                   (long double)met[i], expected[i]);
 }
 
 START_TEST(test_forward) {
@@ -270,9 +270,9 @@ static void check_pull_input(struct setup *s, const real *tape, long double a) {
         for (int k = 0; k < s->op.n_inputs; k++)
             for (size_t i = b; i < in_size(s, k); i += s->width)
                 met += (long double)s->ex[k][i] * s->v[k][i];
-        ck_assert_msg(fabsl(met - expected) <= fmaxl(tolerance, 1e-9L) * scale,
-                      "%s, width %zu, input %zu: pull_input gives %.12Lg, expected %.12Lg",
-                      s->name, s->width, b, met, expected);
+        CHECK_EACH(fabsl(met - expected) <= fmaxl(tolerance, 1e-9L) * scale,
+                   "%s, width %zu, input %zu: pull_input gives %.12Lg, expected %.12Lg",
+                   s->name, s->width, b, met, expected);
     }
     free(change);
 }
@@ -345,9 +345,9 @@ START_TEST(test_pull_parameters) {
         }
         for (size_t i = 0; i < n; i++)
             met += ((long double)s.gradient[i] - start[i]) * s.parameter_v[i];
-        ck_assert_msg(fabsl(met - expected) <= fmaxl(tolerance, 1e-9L) * scale,
-                      "%s, width %zu: pull_parameters gives %.12Lg, expected %.12Lg", s.name,
-                      s.width, met, expected);
+        CHECK_EACH(fabsl(met - expected) <= fmaxl(tolerance, 1e-9L) * scale,
+                   "%s, width %zu: pull_parameters gives %.12Lg, expected %.12Lg", s.name,
+                   s.width, met, expected);
         for (size_t i = 0; i < in_size(&s, 0); i++)
             if (i % s.width >= s.width - PADDING_INPUTS)
                 s.x[0][i] = 1000 * draw();

@@ -34,9 +34,9 @@ static double cost_of(const struct play *play, const struct lm_turn *turn) {
 static bool take(struct play *play, int thread, struct lm_turn *turn) {
     if (!lm_schedule_take(&play->schedule, thread, turn))
         return false;
-    ck_assert_int_eq(turn->first, play->done[turn->chunk]);
-    ck_assert_int_lt(turn->first, turn->end);
-    ck_assert_int_le(turn->end, play->schedule.steps);
+    CHECK_EACH(turn->first == play->done[turn->chunk] && turn->first < turn->end &&
+                   turn->end <= play->schedule.steps,
+               "chunk %d: steps %ld to %ld", turn->chunk, turn->first, turn->end);
     play->done[turn->chunk] = turn->end;
     play->turns++;
     play->parts += turn->end - turn->first < play->schedule.steps;
@@ -81,7 +81,8 @@ START_TEST(every_step_is_done_once_in_order) {
                     begin(&play, threads, chunks, steps, costs[k]);
                     run(&play, NULL);
                     for (int c = 0; c < chunks; c++)
-                        ck_assert_int_eq(play.done[c], steps);
+                        CHECK_EACH(play.done[c] == steps, "%ld of %ld steps", play.done[c],
+                                   steps);
                 }
 }
 END_TEST
