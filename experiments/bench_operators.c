@@ -15,7 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static const double SECONDS = 0.02; /* of a measurement */
+static const double SECONDS = 0.005; /* of a measurement, and of the peak before and behind */
 static const char *const functions[LM_FUNCTIONS] = {"forward", "difference", "pull_input",
                                                     "pull_parameters"};
 
@@ -194,9 +194,9 @@ static double time_function(struct subject *s, int o, enum lm_function function)
 static void measure(struct subject *s, enum lm_function function, struct lm_bench_table *table,
                     int row, int repeat) {
     bool counts = lm_operator_parameters(s->op) > 0; /* others are bound by memory */
-    double before = lm_peak_measure(1, LM_PEAK_SECONDS), inputs = (double)s->count;
+    double before = lm_peak_measure(1, SECONDS), inputs = (double)s->count;
     double seconds = time_function(s, -1, function) / inputs;
-    double peak = (before + lm_peak_measure(1, LM_PEAK_SECONDS)) / 2;
+    double peak = (before + lm_peak_measure(1, SECONDS)) / 2;
     *lm_bench_value(table, MICROSECONDS, row, repeat) = 1e6 * seconds;
     *lm_bench_value(table, PEAK, row, repeat) = 1e-9 * peak;
     if (counts) {
