@@ -142,16 +142,6 @@ static void tear_down(struct setup *s) {
     plain_chain_clear(&s->plain);
 }
 
-static void for_cases(void (*check)(struct setup *s)) {
-    for (int i = 0; i < CASES * WIDTHS; i++) {
-        struct setup s;
-        int which = i / WIDTHS;
-        set_up(&s, &cases[which], which >= CASES - RECTIFIED, widths[i % WIDTHS]);
-        check(&s);
-        tear_down(&s);
-    }
-}
-
 /* A run that keeps nothing yet, with nothing of an earlier one left. */
 static struct lm_stage_run fresh_run(struct setup *s) {
     spoil(lm_stage_work(&s->stage, s->plain.op, s->width), s->work);
@@ -226,11 +216,6 @@ static void check_forward(struct setup *s) {
     }
 }
 
-START_TEST(forward_is_that_of_the_operators) {
-    for_cases(check_forward);
-}
-END_TEST
-
 /* Outputs at x for what only reads them; afterwards they are as they were. */
 static void give_outputs(struct setup *s, struct lm_stage_run *run) {
     for (int k = 0; k <= s->last; k++) {
@@ -265,12 +250,7 @@ static void check_difference(struct setup *s) {
     expect_rows(s, s->last, s->dy, s->plain.dy[s->last], "dy without tapes");
 }
 
-START_TEST(difference_is_that_of_the_operators) {
-    for_cases(check_difference);
-}
-END_TEST
-
-/* An input at rest is one that moves by nothing. */
+/* An input at rest is one that moves by nothing; so it is in the plain chain from here on. */
 static void check_rest(struct setup *s) {
     const real *dx[INPUTS] = {s->dx[0], NULL};
     if (s->n_inputs == 1)
@@ -281,11 +261,6 @@ static void check_rest(struct setup *s) {
     lm_stage_difference(&run, dx, s->dy, NULL);
     expect_rows(s, s->last, s->dy, s->plain.dy[s->last], "dy");
 }
-
-START_TEST(inputs_of_a_stage_may_rest) {
-    for_cases(check_rest);
-}
-END_TEST
 
 /* With the tapes at x, and no outputs but the one that is a tape; wanted by some inputs only.
  */
@@ -308,11 +283,6 @@ static void check_pull_back(struct setup *s) {
     }
 }
 
-START_TEST(pull_back_is_that_of_the_operators) {
-    for_cases(check_pull_back);
-}
-END_TEST
-
 /* What was there does not matter. Sums over bands are rounded otherwise than those over all. */
 static void check_gradient(struct setup *s) {
     const double tolerance = sizeof(real) == 4 ? 1e-5 : 1e-13;
@@ -334,11 +304,6 @@ static void check_gradient(struct setup *s) {
     lm_free(gradient);
     lm_free(expected);
 }
-
-START_TEST(gradient_is_that_of_the_operators) {
-    for_cases(check_gradient);
-}
-END_TEST
 
 /* The change, or without dx the output, then the error made of it, then its pull back with the
  * tapes there. */
@@ -392,8 +357,27 @@ static void check_inference(struct setup *s) {
     expect_inference_at(s, NULL);
 }
 
-START_TEST(inference_is_change_error_and_pull_back) {
-    for_cases(check_inference);
+/* Work for wide chunks is enough for narrow ones. */
+static void check_work(struct setup *s) {
+    size_t wide = lm_stage_work(&s->stage, s->plain.op, s->width);
+    for (size_t width = LM_LANE; width < s->width; width += LM_LANE)
+        ck_assert(lm_stage_work(&s->stage, s->plain.op, width) <= wide);
+}
+
+START_TEST(stages_are_their_operators) {
+    for (int i = 0; i < CASES * WIDTHS; i++) {
+        struct setup s;
+        int which = i / WIDTHS;
+        set_up(&s, &cases[which], which >= CASES - RECTIFIED, widths[i % WIDTHS]);
+        check_work(&s);
+        check_forward(&s);
+        check_difference(&s);
+        check_pull_back(&s);
+        check_gradient(&s);
+        check_inference(&s);
+        check_rest(&s);
+        tear_down(&s);
+    }
 }
 END_TEST
 
@@ -460,22 +444,6 @@ START_TEST(stages_end_where_rows_meet) {
 }
 END_TEST
 
-/* Work for wide chunks is enough for narrow ones. */
-static void check_work(struct setup *s) {
-    size_t wide = lm_stage_work(&s->stage, s->plain.op, s->width);
-    for (size_t width = LM_LANE; width < s->width; width += LM_LANE)
-        ck_assert(lm_stage_work(&s->stage, s->plain.op, width) <= wide);
-}
-
-START_TEST(work_grows_with_the_width) {
-    for_cases(check_work);
-}
-END_TEST
-
 int main(void) {
-    return RUN_TESTS("stage", stages_end_where_rows_meet, work_grows_with_the_width,
-                     forward_is_that_of_the_operators, difference_is_that_of_the_operators,
-                     inputs_of_a_stage_may_rest, pull_back_is_that_of_the_operators,
-                     gradient_is_that_of_the_operators,
-                     inference_is_change_error_and_pull_back);
+    return RUN_TESTS("stage", stages_end_where_rows_meet, stages_are_their_operators);
 }
