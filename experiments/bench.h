@@ -10,9 +10,6 @@
 #include "bench_table.h"
 #include "timing.h"
 
-/* How long the peak is measured before and after a measurement. */
-#define LM_PEAK_SECONDS 0.02
-
 /* Make, fill and print a table; the caller frees it, also after a failure. Collective. */
 bool lm_bench_rules(struct lm_session *session, int repeats, struct lm_bench_table *table,
                     struct lm_status *status);

@@ -12,7 +12,8 @@
 
 enum { MOST_STEPS = 200 };
 enum { SETTLE = 50000 }; /* microseconds after which threads that ended no longer spin */
-static const double STEPS_SECONDS = 0.1;
+static const double STEPS_SECONDS = 0.1; /* of a measurement */
+static const double PEAK_SECONDS = 0.02; /* of the peak before and behind it */
 
 enum { TORCH, TORCH2PC, PEERS };
 
@@ -110,9 +111,9 @@ static void measure(struct bench *bench, int m, int repeat) {
         [LM_PASS_LOAD] = LOAD,   [LM_PASS_FORWARD] = FORWARD, [LM_PASS_INFER] = INFER,
         [LM_PASS_LEARN] = LEARN, [LM_PART_UPDATE] = UPDATE,   [LM_PART_ALL] = MILLISECONDS};
     double seconds[LM_PARTS], flops = *value(bench, FLOPS, m, 0);
-    double before = lm_time_peak(bench->session, LM_PEAK_SECONDS);
+    double before = lm_time_peak(bench->session, PEAK_SECONDS);
     lm_time_training(bench->session, &bench->methods[m], bench->steps[m], seconds);
-    double peak = (before + lm_time_peak(bench->session, LM_PEAK_SECONDS)) / 2;
+    double peak = (before + lm_time_peak(bench->session, PEAK_SECONDS)) / 2;
     for (int p = 0; p < LM_PARTS; p++)
         *value(bench, parts[p], m, repeat) = 1e3 * seconds[p] / (double)bench->steps[m];
     double step = seconds[LM_PART_ALL] / (double)bench->steps[m];

@@ -47,7 +47,7 @@ static struct lm_network *skip_network(void) {
 }
 
 /* Layers whose chunks cannot all have a gradient of their own where there are 12 or more
- * (src/learning.c). */
+ * (src/tally.c). */
 static struct lm_network *wide_network(void) {
     const char *units = sizeof(real) == sizeof(float) ? "1300" : "950";
     const struct lm_layer_spec layers[] = {

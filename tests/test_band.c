@@ -152,10 +152,10 @@ static void expect_bands(struct setup *s, size_t channels, size_t rows) {
     for (size_t i = 0; i < n; i++)
         largest = fmax(largest, fabs((double)expected[i]));
     for (size_t i = 0; i < n; i++)
-        if (!(fabs((double)(s->gradient[i] - expected[i])) <= tolerance * largest))
-            ck_abort_msg("%s, width %zu: gradient %zu of bands of %zu, %zu is %g, not %g",
-                         s->op->kind->name, s->plain.width, i, channels, rows,
-                         (double)s->gradient[i], (double)expected[i]);
+        CHECK_EACH(fabs((double)(s->gradient[i] - expected[i])) <= tolerance * largest,
+                   "%s, width %zu: gradient %zu of bands of %zu, %zu is %g, not %g",
+                   s->op->kind->name, s->plain.width, i, channels, rows, (double)s->gradient[i],
+                   (double)expected[i]);
 }
 
 START_TEST(bands_are_parts_of_the_whole) {

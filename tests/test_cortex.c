@@ -595,8 +595,8 @@ START_TEST(memory_is_given_back) {
 }
 END_TEST
 
-/* Of one rank: the first does them while the others sleep. */
-static void add_lonely_tests(TCase *t) {
+/* The first rank does them while the others sleep. */
+static void add_tests_of_one_rank(TCase *t) {
     tcase_add_test(t, passes_load_and_tell_their_time);
     tcase_add_test(t, fixed_prediction_follows_the_closed_form);
     tcase_add_test(t, published_closed_form_values);
@@ -625,7 +625,7 @@ static Suite *suite(void) {
     tcase_add_test(t, audit_sees_planted_messages);
     tcase_add_loop_test(t, memory_is_shared_with_neighbours_only, 0, 3);
     if (lm_comm_rank() == 0)
-        add_lonely_tests(t);
+        add_tests_of_one_rank(t);
     suite_add_tcase(s, t);
     return s;
 }

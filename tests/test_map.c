@@ -251,8 +251,8 @@ END_TEST
 static void expect_close(size_t n, const real *a, const real *b, const char *what) {
     const double tolerance = sizeof(real) == 4 ? 2e-6 : 4e-15;
     for (size_t i = 0; i < n; i++)
-        if (!(fabs((double)a[i] - (double)b[i]) <= tolerance))
-            ck_abort_msg("%s %zu: %g, not %g", what, i, (double)a[i], (double)b[i]);
+        CHECK_EACH(fabs((double)a[i] - (double)b[i]) <= tolerance, "%s %zu: %g, not %g", what,
+                   i, (double)a[i], (double)b[i]);
 }
 
 /* Tapes of operators that keep none of their own are found in the activations. */
@@ -339,8 +339,8 @@ static void expect_near(size_t n, const real *met, const real *expected, const c
     for (size_t i = 0; i < n; i++)
         largest = fmax(largest, fabs((double)expected[i]));
     for (size_t i = 0; i < n; i++)
-        if (!(fabs((double)met[i] - (double)expected[i]) <= tolerance * largest))
-            ck_abort_msg("%s %zu: %g, not %g", what, i, (double)met[i], (double)expected[i]);
+        CHECK_EACH(fabs((double)met[i] - (double)expected[i]) <= tolerance * largest,
+                   "%s %zu: %g, not %g", what, i, (double)met[i], (double)expected[i]);
 }
 
 static void expect_same(size_t n, const real *met, const real *expected, const char *what) {

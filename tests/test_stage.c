@@ -168,10 +168,10 @@ static void expect_rows(const struct setup *s, int k, const real *met, const rea
     size_t row = out[2] * s->width;
     ck_assert(rows >= 1 && rows <= out[1]);
     for (size_t c = 0; c < out[0]; c++)
-        if (memcmp(met + c * out[1] * row, expected + c * out[1] * row,
-                   rows * row * sizeof *met) != 0)
-            ck_abort_msg("%s, width %zu: %s of operator %d differs in channel %zu", s->name,
-                         s->width, what, k, c);
+        CHECK_EACH(memcmp(met + c * out[1] * row, expected + c * out[1] * row,
+                          rows * row * sizeof *met) == 0,
+                   "%s, width %zu: %s of operator %d differs in channel %zu", s->name, s->width,
+                   what, k, c);
 }
 
 static void expect_tape(const struct setup *s, int k, const real *met, const real *expected,
@@ -298,9 +298,9 @@ static void check_gradient(struct setup *s) {
     for (size_t i = 0; i < n; i++)
         largest = fmax(largest, fabs((double)expected[i]));
     for (size_t i = 0; i < n; i++)
-        if (!(fabs((double)gradient[i] - (double)expected[i]) <= tolerance * largest))
-            ck_abort_msg("%s, width %zu: gradient %zu is %g, not %g", s->name, s->width, i,
-                         (double)gradient[i], (double)expected[i]);
+        CHECK_EACH(fabs((double)gradient[i] - (double)expected[i]) <= tolerance * largest,
+                   "%s, width %zu: gradient %zu is %g, not %g", s->name, s->width, i,
+                   (double)gradient[i], (double)expected[i]);
     lm_free(gradient);
     lm_free(expected);
 }

@@ -215,11 +215,11 @@ def test_two_runs_do_not_write_one_output(tmp_path):
         os.kill(rank, signal.SIGSTOP)
     others = [start("train", settings, "-o", out, *LONG_RUN, option, ranks=2)
               for option in ("--force", "--resume")]  # each waits some seconds for the first to end
-    for other in others:
-        said = other.communicate(timeout=60)[1]
-        assert other.returncode == 73 and "another run writes" in said and "process" in said
+    said = [other.communicate(timeout=60)[1] for other in others]
     for rank in ranks:
         os.kill(rank, signal.SIGCONT)
+    for other, words in zip(others, said):
+        assert other.returncode == 73 and "another run writes" in words and "process" in words
     first.send_signal(signal.SIGUSR1)
     assert first.wait(60) == 75
     assert not (tmp_path / "run.h5.lock").exists()
