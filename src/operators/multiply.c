@@ -19,9 +19,10 @@ INLINE void store_tile(int outs, int vectors, const struct lm_multiplication *p,
 
 INLINE void relax_tile(int outs, int vectors, bool by_error, const struct lm_multiplication *p,
                        vec sum[TILE][BROAD], real *y) {
+    const struct lm_relaxation by = *p->relaxation; /* in registers, whatever is stored */
     for (int k = 0; k < outs; k++)
         for (int v = 0; v < vectors; v++)
-            relax(p->relaxation, by_error, y + k * p->y_step + v * LANES, sum[k][v]);
+            relax(&by, by_error, y + k * p->y_step + v * LANES, sum[k][v]);
 }
 
 /* Units o, ..., o + outs - 1 of some vectors of inputs from b on. */
@@ -132,7 +133,7 @@ void lm_multiply(const struct lm_multiplication *p) {
 
 /* Rows become columns. */
 INLINE void transpose_square(vec row[LANES]) {
-#if FUSED && !defined LAMINA_DOUBLE
+#if FUSED == 256 && !defined LAMINA_DOUBLE
     __m256 pair[LANES], four[LANES];
     for (int i = 0; i < LANES; i += 2) {
         pair[i] = _mm256_unpacklo_ps((__m256)row[i], (__m256)row[i + 1]);

@@ -106,17 +106,26 @@ INLINE int in_registers(int channels, int vectors) {
     return left < vectors ? left : vectors;
 }
 
-/* Whether add_product has instructions of its own: rounded once whatever the compiler does. */
-#if defined __FMA__ && !defined __AVX512F__
-#define FUSED 1
-#include <immintrin.h>
+/* Bits of the vectors that add_product has an instruction of its own for, so that it rounds
+ * once whatever the compiler does; else 0. */
+#if defined __AVX512F__
+#define FUSED 512
+#elif defined __FMA__
+#define FUSED 256
 #else
 #define FUSED 0
+#endif
+#if FUSED
+#include <immintrin.h>
 #endif
 
 /* sum + weight * input. */
 INLINE vec add_product(vec sum, vec weight, vec input) {
-#if FUSED
+#if FUSED == 512
+    if (sizeof(real) == sizeof(float))
+        return (vec)_mm512_fmadd_ps((__m512)weight, (__m512)input, (__m512)sum);
+    return (vec)_mm512_fmadd_pd((__m512d)weight, (__m512d)input, (__m512d)sum);
+#elif FUSED == 256
     if (sizeof(real) == sizeof(float))
         return (vec)_mm256_fmadd_ps((__m256)weight, (__m256)input, (__m256)sum);
     return (vec)_mm256_fmadd_pd((__m256d)weight, (__m256d)input, (__m256d)sum);
@@ -131,12 +140,12 @@ INLINE vec add_product_at(vec sum, vec weight, const real *x) {
 #if FUSED
     if (sizeof *x == sizeof(float))
         __asm__("vfmadd231ps %2, %1, %0"
-                : "+x"(sum)
-                : "x"(weight), "m"(*(const real(*)[LANES])x));
+                : "+v"(sum)
+                : "v"(weight), "m"(*(const real(*)[LANES])x));
     else
         __asm__("vfmadd231pd %2, %1, %0"
-                : "+x"(sum)
-                : "x"(weight), "m"(*(const real(*)[LANES])x));
+                : "+v"(sum)
+                : "v"(weight), "m"(*(const real(*)[LANES])x));
     return sum;
 #else
     return add_product(sum, weight, load(x));
@@ -145,7 +154,7 @@ INLINE vec add_product_at(vec sum, vec weight, const real *x) {
 
 /* The larger of two, b if one of them is NaN. */
 INLINE vec greater(vec a, vec b) {
-#if FUSED
+#if FUSED == 256
     if (sizeof(real) == sizeof(float))
         return (vec)_mm256_max_ps((__m256)a, (__m256)b);
     return (vec)_mm256_max_pd((__m256d)a, (__m256d)b);
@@ -156,7 +165,7 @@ INLINE vec greater(vec a, vec b) {
 
 /* Where a or b is NaN. */
 INLINE mask unordered(vec a, vec b) {
-#if FUSED
+#if FUSED == 256
     if (sizeof(real) == sizeof(float))
         return (mask)_mm256_cmp_ps((__m256)a, (__m256)b, _CMP_UNORD_Q);
     return (mask)_mm256_cmp_pd((__m256d)a, (__m256d)b, _CMP_UNORD_Q);
@@ -181,14 +190,15 @@ INLINE void sum_errors(ptrdiff_t units, ptrdiff_t n, const real *errors, bool ad
     }
 }
 
-/* Move the values at `at`. The second product by feedback alone is rounded in any case, so that
- * it makes no difference where this is compiled. */
+/* Move the values at `at`: the same roundings wherever this is compiled. */
 INLINE void relax(const struct lm_relaxation *by, bool by_error, real *at, vec feedback) {
+    const vec step = by->step - (vec){0};
     vec value = by->fresh ? (vec){0} : load(at);
     if (by_error)
-        store(at, value + by->step * (load(by->error + (at - by->value)) - feedback));
+        value = add_product(value, step, load(by->error + (at - by->value)) - feedback);
     else
-        store(at, by->keep * value - keep(by->step * feedback));
+        value = add_product(-(step * feedback), by->keep - (vec){0}, value);
+    store(at, value);
 }
 
 #endif

@@ -176,14 +176,37 @@ INLINE void sum_place(int outs, int vectors, const struct meeting *m, int place,
             store(sums[o] + b * LANES, sum[o][b]);
 }
 
-/* Neighbouring outputs to where they belong, or by `relaxation` into the values there. */
-INLINE void put_outputs(int columns, const struct lm_relaxation *relaxation, bool by_error,
-                        ptrdiff_t width, const vec y[OUTS], real *to) {
-    for (int j = 0; j < columns; j++)
-        if (relaxation)
-            relax(relaxation, by_error, to + j * width, y[j]);
-        else
-            store(to + j * width, y[j]);
+/* Four neighbouring outputs of a channel and a vector of inputs. */
+INLINE void outputs_of(real sums[SIDE][TILE][WIDEST], int o, int b, vec y[OUTS]) {
+    vec at[SIDE];
+    for (int p = 0; p < SIDE; p++)
+        at[p] = load(sums[p][o] + b * LANES);
+    of_sums(at, y);
+}
+
+/* The outputs of a tile to where they belong. */
+INLINE void store_tile(int outs, int vectors, int columns, const struct meeting *m,
+                       real sums[SIDE][TILE][WIDEST]) {
+    for (int o = 0; o < outs; o++)
+        for (int b = 0; b < vectors; b++) {
+            vec y[OUTS];
+            outputs_of(sums, o, b, y);
+            for (int j = 0; j < columns; j++)
+                store(m->y + o * m->y_channel + j * m->width + b * LANES, y[j]);
+        }
+}
+
+/* Or into the values there. */
+INLINE void relax_tile(int outs, int vectors, int columns, bool by_error,
+                       const struct meeting *m, real sums[SIDE][TILE][WIDEST]) {
+    const struct lm_relaxation by = *m->relaxation; /* in registers, whatever is stored */
+    for (int o = 0; o < outs; o++)
+        for (int b = 0; b < vectors; b++) {
+            vec y[OUTS];
+            outputs_of(sums, o, b, y);
+            for (int j = 0; j < columns; j++)
+                relax(&by, by_error, m->y + o * m->y_channel + j * m->width + b * LANES, y[j]);
+        }
 }
 
 /* `columns` outputs of a tile. */
@@ -195,20 +218,12 @@ INLINE void sum_tile(int outs, int vectors, int columns, const struct meeting *f
             __builtin_prefetch(m->y + o * m->y_channel + j * m->width, 1);
     for (int p = 0; p < SIDE; p++)
         sum_place(outs, vectors, m, p, sums[p]);
-    for (int o = 0; o < outs; o++)
-        for (int b = 0; b < vectors; b++) {
-            vec at[SIDE], y[OUTS];
-            for (int p = 0; p < SIDE; p++)
-                at[p] = load(sums[p][o] + b * LANES);
-            of_sums(at, y);
-            real *to = m->y + o * m->y_channel + b * LANES;
-            if (!m->relaxation)
-                put_outputs(columns, NULL, false, m->width, y, to);
-            else if (m->relaxation->error)
-                put_outputs(columns, m->relaxation, true, m->width, y, to);
-            else
-                put_outputs(columns, m->relaxation, false, m->width, y, to);
-        }
+    if (!m->relaxation)
+        store_tile(outs, vectors, columns, m, sums);
+    else if (m->relaxation->error)
+        relax_tile(outs, vectors, columns, true, m, sums);
+    else
+        relax_tile(outs, vectors, columns, false, m, sums);
 }
 
 INLINE void sum_columns(int outs, int vectors, ptrdiff_t columns, const struct meeting *m) {
