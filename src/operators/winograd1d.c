@@ -8,6 +8,7 @@ enum {
     ROWS = 3,                    /* of the kernel */
     MOST = LM_TAPS / (3 * ROWS), /* input channels */
     FEWEST = 4,                  /* likewise */
+    SOME = 5,                    /* input channels that are added without a loop */
     GROUP = 4 * TILE,            /* output channels whose taps are transformed at a time */
     WIDEST = WIDE * LANES,
 };
@@ -154,6 +155,20 @@ static void transform_row(int vectors, const struct lm_correlation *k, ptrdiff_t
 
 /* --- sums --------------------------------------------------------------------------------- */
 
+/* What `ins` input channels add to the sums at a place. */
+INLINE void add_inputs(int outs, int vectors, int ins, const real *u, const real *x,
+                       vec sum[TILE][WIDE]) {
+#pragma GCC unroll 8
+    for (int c = 0; c < ins; c++, u += outs, x += vectors * LANES) {
+        vec input[WIDE];
+        for (int b = 0; b < vectors; b++)
+            input[b] = keep(load(x + b * LANES));
+        for (int o = 0; o < outs; o++)
+            for (int b = 0; b < vectors; b++)
+                sum[o][b] = add_product(sum[o][b], u[o] - (vec){0}, input[b]);
+    }
+}
+
 /* The sums at a place. */
 INLINE void sum_place(int outs, int vectors, const struct meeting *m, int place,
                       real sums[TILE][WIDEST]) {
@@ -161,15 +176,11 @@ INLINE void sum_place(int outs, int vectors, const struct meeting *m, int place,
     const real *u = m->u + place * m->u_place;
     for (ptrdiff_t i = 0; i < m->rows; i++) {
         const real *x = m->x[i] + place * m->x_place;
-#pragma GCC unroll 2
-        for (ptrdiff_t c = 0; c < m->ins; c++, u += outs, x += vectors * LANES) {
-            vec input[WIDE];
-            for (int b = 0; b < vectors; b++)
-                input[b] = keep(load(x + b * LANES));
-            for (int o = 0; o < outs; o++)
-                for (int b = 0; b < vectors; b++)
-                    sum[o][b] += u[o] * input[b];
-        }
+        ptrdiff_t left = m->ins;
+        for (; left >= SOME; left -= SOME, u += SOME * outs, x += SOME * vectors * LANES)
+            add_inputs(outs, vectors, SOME, u, x, sum);
+        for (; left > 0; left--, u += outs, x += vectors * LANES)
+            add_inputs(outs, vectors, 1, u, x, sum);
     }
     for (int o = 0; o < outs; o++)
         for (int b = 0; b < vectors; b++)
