@@ -8,7 +8,7 @@ enum {
     ROWS = 3,                    /* of the kernel */
     MOST = LM_TAPS / (3 * ROWS), /* input channels */
     FEWEST = 4,                  /* likewise */
-    SOME = 5,                    /* input channels that are added without a loop */
+    AT_ONCE = 5,                 /* input channels that are added without a loop */
     GROUP = 4 * TILE,            /* output channels whose taps are transformed at a time */
     WIDEST = WIDE * LANES,
 };
@@ -177,8 +177,9 @@ INLINE void sum_place(int outs, int vectors, const struct meeting *m, int place,
     for (ptrdiff_t i = 0; i < m->rows; i++) {
         const real *x = m->x[i] + place * m->x_place;
         ptrdiff_t left = m->ins;
-        for (; left >= SOME; left -= SOME, u += SOME * outs, x += SOME * vectors * LANES)
-            add_inputs(outs, vectors, SOME, u, x, sum);
+        for (; left >= AT_ONCE;
+             left -= AT_ONCE, u += AT_ONCE * outs, x += AT_ONCE * vectors * LANES)
+            add_inputs(outs, vectors, AT_ONCE, u, x, sum);
         for (; left > 0; left--, u += outs, x += vectors * LANES)
             add_inputs(outs, vectors, 1, u, x, sum);
     }
@@ -187,36 +188,21 @@ INLINE void sum_place(int outs, int vectors, const struct meeting *m, int place,
             store(sums[o] + b * LANES, sum[o][b]);
 }
 
-/* Four neighbouring outputs of a channel and a vector of inputs. */
-INLINE void outputs_of(real sums[SIDE][TILE][WIDEST], int o, int b, vec y[OUTS]) {
-    vec at[SIDE];
-    for (int p = 0; p < SIDE; p++)
-        at[p] = load(sums[p][o] + b * LANES);
-    of_sums(at, y);
-}
-
-/* The outputs of a tile to where they belong. */
-INLINE void store_tile(int outs, int vectors, int columns, const struct meeting *m,
-                       real sums[SIDE][TILE][WIDEST]) {
+/* The outputs of a tile to where they belong, or by `relaxation` into the values there. */
+INLINE void put_tile(int outs, int vectors, int columns, const struct lm_relaxation *relaxation,
+                     bool by_error, const struct meeting *m, real sums[SIDE][TILE][WIDEST]) {
     for (int o = 0; o < outs; o++)
         for (int b = 0; b < vectors; b++) {
-            vec y[OUTS];
-            outputs_of(sums, o, b, y);
+            vec at[SIDE], y[OUTS];
+            for (int p = 0; p < SIDE; p++)
+                at[p] = load(sums[p][o] + b * LANES);
+            of_sums(at, y);
+            real *to = m->y + o * m->y_channel + b * LANES;
             for (int j = 0; j < columns; j++)
-                store(m->y + o * m->y_channel + j * m->width + b * LANES, y[j]);
-        }
-}
-
-/* Or into the values there. */
-INLINE void relax_tile(int outs, int vectors, int columns, bool by_error,
-                       const struct meeting *m, real sums[SIDE][TILE][WIDEST]) {
-    const struct lm_relaxation by = *m->relaxation; /* in registers, whatever is stored */
-    for (int o = 0; o < outs; o++)
-        for (int b = 0; b < vectors; b++) {
-            vec y[OUTS];
-            outputs_of(sums, o, b, y);
-            for (int j = 0; j < columns; j++)
-                relax(&by, by_error, m->y + o * m->y_channel + j * m->width + b * LANES, y[j]);
+                if (relaxation)
+                    relax(relaxation, by_error, to + j * m->width, y[j]);
+                else
+                    store(to + j * m->width, y[j]);
         }
 }
 
@@ -229,12 +215,15 @@ INLINE void sum_tile(int outs, int vectors, int columns, const struct meeting *f
             __builtin_prefetch(m->y + o * m->y_channel + j * m->width, 1);
     for (int p = 0; p < SIDE; p++)
         sum_place(outs, vectors, m, p, sums[p]);
-    if (!m->relaxation)
-        store_tile(outs, vectors, columns, m, sums);
-    else if (m->relaxation->error)
-        relax_tile(outs, vectors, columns, true, m, sums);
+    if (!m->relaxation) {
+        put_tile(outs, vectors, columns, NULL, false, m, sums);
+        return;
+    }
+    const struct lm_relaxation by = *m->relaxation; /* likewise in registers */
+    if (by.error)
+        put_tile(outs, vectors, columns, &by, true, m, sums);
     else
-        relax_tile(outs, vectors, columns, false, m, sums);
+        put_tile(outs, vectors, columns, &by, false, m, sums);
 }
 
 INLINE void sum_columns(int outs, int vectors, ptrdiff_t columns, const struct meeting *m) {
