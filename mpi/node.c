@@ -36,6 +36,7 @@ static void share_values(struct lm_node *node) {
         struct lm_link *link = node->up[k].link;
         if (!link || !lm_link_box(link, LM_BOX_VALUE, 0))
             continue;
+        node->writing = lm_allocate((size_t)node->layer->n_chunks, sizeof *node->writing);
         for (int c = 0; c < node->layer->n_chunks; c++)
             lm_layer_keep_value(node->layer, c, lm_link_box(link, LM_BOX_VALUE, c));
         return;
@@ -75,6 +76,7 @@ void lm_nodes_clear(struct lm_nodes *nodes) {
         struct lm_node *node = &nodes->node[i];
         clear_ports(node->down, node->layer->plan->n_parents);
         clear_ports(node->up, node->layer->plan->n_children);
+        lm_free(node->writing);
         lm_layer_destroy(node->layer);
     }
     lm_free(nodes->node);

@@ -9,6 +9,7 @@
 #include "layer.h"
 #include "link.h"
 #include "placement.h"
+#include "writing.h"
 
 /* One edge, seen from one of its layers. */
 struct lm_port {
@@ -20,9 +21,11 @@ struct lm_port {
 };
 
 struct lm_node {
-    struct lm_layer *layer; /* owned */
-    struct lm_port *down;   /* (parents); of the network's input all zero */
-    struct lm_port *up;     /* (children) */
+    struct lm_layer *layer;     /* owned */
+    struct lm_port *down;       /* (parents); of the network's input all zero */
+    struct lm_port *up;         /* (children) */
+    struct lm_writing *writing; /* (chunks) of values that another rank reads where they are
+                                   kept; else NULL */
 };
 
 /* All nodes of this rank. */

@@ -228,6 +228,17 @@ static void begin_values(const struct lm_pipeline *pipeline, const struct lm_nod
         rule->begin(node->layer->plan->units * chunk->width, chunk->forward, chunk->value);
 }
 
+static void relax_values(const struct lm_pipeline *pipeline, const struct lm_node *node,
+                         int c) {
+    const struct lm_passes *passes = pipeline->passes;
+    struct lm_writing *writing = node->writing ? &node->writing[c] : NULL;
+    double start = omp_get_wtime();
+    node->layer->chunks[c].streams = writing && lm_writing_streams(writing);
+    passes->rule->values(passes->inference, node->layer, c, pipeline->scratch);
+    if (writing)
+        lm_writing_took(writing, omp_get_wtime() - start);
+}
+
 /* Values of a node, when the feedback of this step has come. */
 static bool move_values(const struct lm_pipeline *pipeline, struct lm_node *node, int c,
                         long s) {
@@ -244,7 +255,7 @@ static bool move_values(const struct lm_pipeline *pipeline, struct lm_node *node
         if (step == 0)
             begin_values(pipeline, node, c);
         if (moves)
-            passes->rule->values(passes->inference, node->layer, c, pipeline->scratch);
+            relax_values(pipeline, node, c);
         spent(pipeline, LM_PASS_INFER, node->layer, start);
     }
     if (step + 1 < inference_end(pipeline))

@@ -26,6 +26,7 @@ struct lm_layer_chunk {
     bool over;           /* nobody reads the state behind the step under way. Likewise */
     bool stays;          /* until eps is read or made again the state stays as it is, so that
                             eps may be the state itself. Likewise */
+    bool streams;        /* values move past the caches (relaxation.h). Likewise */
     const real *error;   /* eps; at the output d loss / d mu. In own_error, but for a rule that
                             takes over the feedback of an only child as it is, or the state */
     real *own_error;     /* where eps is made */

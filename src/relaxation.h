@@ -18,12 +18,14 @@ struct lm_relaxation {
     const real *error; /* of each value; NULL: by feedback alone */
     real *value;       /* what moves */
     bool fresh;        /* it is 0 as yet, wherever that has not been written: it is not read */
+    bool streams;      /* lm_relax writes it past the caches, for who reads it is far away: the
+                          same bits. It begins at a multiple of LM_LANE reals in memory */
 };
 
 /* That of step size eta. */
 struct lm_relaxation lm_relaxation_of(real eta, const real *error, real *value);
 
 /* Move the first n values, a multiple of LM_LANE, by the feedback to each. Thread-safe. */
-void lm_relax(const struct lm_relaxation *relaxation, size_t n, const real *feedback);
+void lm_relax(const struct lm_relaxation *by, size_t n, const real *feedback);
 
 #endif

@@ -47,6 +47,7 @@ void lm_rule_relax(struct lm_relaxation relaxation, const struct lm_layer *layer
                    const struct lm_scratch *scratch) {
     if (layer->is_output)
         return;
+    relaxation.streams = layer->chunks[c].streams;
     lm_relax(&relaxation, layer->plan->units * layer->chunks[c].width,
              lm_rule_feedback(layer, c, scratch));
     layer->chunks[c].fresh = false;

@@ -74,7 +74,30 @@ START_TEST(fresh_values_start_from_zero) {
 }
 END_TEST
 
+/* Past the caches they go to the same place with the same bits. */
+static void expect_streamed(const real *error) {
+    _Alignas(LM_LANE * sizeof(real)) real value[N];
+    real feedback[N], expected[N];
+    struct lm_relaxation through = lm_relaxation_of((real)0.1, error, expected);
+    struct lm_relaxation past = lm_relaxation_of((real)0.1, error, value);
+    past.streams = true;
+    draw(1, feedback);
+    draw(2, expected);
+    draw(2, value);
+    lm_relax(&through, N, feedback);
+    lm_relax(&past, N, feedback);
+    ck_assert_mem_eq(value, expected, sizeof value);
+}
+
+START_TEST(values_may_go_past_the_caches) {
+    real error[N];
+    draw(3, error);
+    expect_streamed(NULL);
+    expect_streamed(error);
+}
+END_TEST
+
 int main(void) {
     return RUN_TESTS("relaxation", values_move_by_the_formula, fresh_values_start_from_zero,
-                     step_one_takes_the_feedback_as_it_is);
+                     step_one_takes_the_feedback_as_it_is, values_may_go_past_the_caches);
 }

@@ -115,9 +115,29 @@ INLINE int in_registers(int channels, int vectors) {
 #else
 #define FUSED 0
 #endif
-#if FUSED
+#if defined __SSE__
 #include <immintrin.h>
 #endif
+
+/* Past the caches, to an address that is a multiple of a vector's bytes: the line is not
+ * fetched before, and nobody keeps it. Others may see it late, until stream_end. */
+INLINE void stream(real *x, vec v) {
+#if defined __AVX512F__
+    _mm512_stream_ps((float *)x, (__m512)v);
+#elif defined __AVX__
+    _mm256_stream_ps((float *)x, (__m256)v);
+#elif defined __SSE__
+    _mm_stream_ps((float *)x, (__m128)v);
+#else
+    store(x, v);
+#endif
+}
+
+INLINE void stream_end(void) {
+#if defined __SSE__
+    _mm_sfence();
+#endif
+}
 
 /* sum + weight * input. */
 INLINE vec add_product(vec sum, vec weight, vec input) {
@@ -190,15 +210,18 @@ INLINE void sum_errors(ptrdiff_t units, ptrdiff_t n, const real *errors, bool ad
     }
 }
 
-/* Move the values at `at`: the same roundings wherever this is compiled. */
-INLINE void relax(const struct lm_relaxation *by, bool by_error, real *at, vec feedback) {
+/* The values at `at`, moved: the same roundings wherever this is compiled. */
+INLINE vec relaxed(const struct lm_relaxation *by, bool by_error, const real *at,
+                   vec feedback) {
     const vec step = by->step - (vec){0};
-    vec value = by->fresh ? (vec){0} : load(at);
+    const vec value = by->fresh ? (vec){0} : load(at);
     if (by_error)
-        value = add_product(value, step, load(by->error + (at - by->value)) - feedback);
-    else
-        value = add_product(-(step * feedback), by->keep - (vec){0}, value);
-    store(at, value);
+        return add_product(value, step, load(by->error + (at - by->value)) - feedback);
+    return add_product(-(step * feedback), by->keep - (vec){0}, value);
+}
+
+INLINE void relax(const struct lm_relaxation *by, bool by_error, real *at, vec feedback) {
+    store(at, relaxed(by, by_error, at, feedback));
 }
 
 #endif
