@@ -10,12 +10,12 @@
 
 enum { TIMEOUT = 250 }; /* seconds per test, when Check forks */
 
-/* Whether one test passed. */
-static bool run_one(const TTest *test) {
+/* Whether one test passed, with this _i. */
+static bool run_one(const TTest *test, int i) {
     Suite *suite = suite_create(test->name);
     TCase *tests = tcase_create(test->name);
     tcase_set_timeout(tests, TIMEOUT);
-    tcase_add_test(tests, test);
+    tcase_add_loop_test(tests, test, i, i + 1);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
     srunner_set_fork_status(runner, CK_NOFORK);
@@ -28,21 +28,34 @@ static bool run_one(const TTest *test) {
     return passed;
 }
 
-int run_tests(const char *name, bool together, const TTest *const tests[]) {
+int run_repeated_tests(const char *name, bool together, const struct repeated_test tests[]) {
     size_t blocks = lm_memory_blocks();
     int n = 0, failed = 0;
-    for (; tests[n]; n++) {
-        bool passed = run_one(tests[n]);
-        if (!passed && together)
-            lm_abort(LM_INTERNAL, "test %s failed", tests[n]->name);
-        failed += !passed;
-    }
+    for (; tests->test; tests++)
+        for (int i = 0; i < tests->times; i++, n++) {
+            bool passed = run_one(tests->test, i);
+            if (!passed && together)
+                lm_abort(LM_INTERNAL, "test %s failed (_i = %d)", tests->test->name, i);
+            failed += !passed;
+        }
     printf("%s: %d of %d tests passed\n", name, n - failed, n);
     if (failed == 0 && lm_memory_blocks() != blocks) {
         printf("%s: %zu blocks of memory are not freed\n", name, lm_memory_blocks() - blocks);
         failed++;
     }
     return failed ? 1 : 0;
+}
+
+int run_tests(const char *name, bool together, const TTest *const tests[]) {
+    size_t n = 0;
+    while (tests[n])
+        n++;
+    struct repeated_test *once = lm_allocate(n + 1, sizeof *once);
+    for (size_t i = 0; i < n; i++)
+        once[i] = (struct repeated_test){tests[i], 1};
+    int result = run_repeated_tests(name, together, once);
+    lm_free(once);
+    return result;
 }
 
 void expect_abort(enum lm_code code, const char *words, void (*call)(void)) {

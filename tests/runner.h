@@ -18,6 +18,13 @@
 #define TESTS(...) ((const TTest *const[]){__VA_ARGS__, NULL})
 int run_tests(const char *name, bool together, const TTest *const tests[]);
 
+/* The same of tests that are run several times each, with _i = 0, 1, ...; ended by NULL. */
+struct repeated_test {
+    const TTest *test;
+    int times;
+};
+int run_repeated_tests(const char *name, bool together, const struct repeated_test tests[]);
+
 /* ck_assert_msg for every number of many: of each of its own checks Check makes a note, and it
  * goes through all notes in the end, which takes longer than most tests. */
 #define CHECK_EACH(good, ...)                                                                  \

@@ -4,10 +4,10 @@
 #include "comm.h"
 #include "divergence.h"
 #include "memory.h"
+#include "runner.h"
 #include "small_networks.h"
 #include "threads.h"
 
-#include <check.h>
 #include <math.h>
 #include <mpi.h>
 #include <stdio.h>
@@ -596,51 +596,36 @@ START_TEST(memory_is_given_back) {
 END_TEST
 
 /* The first rank does them while the others sleep. */
-static void add_tests_of_one_rank(TCase *t) {
-    tcase_add_test(t, passes_load_and_tell_their_time);
-    tcase_add_test(t, fixed_prediction_follows_the_closed_form);
-    tcase_add_test(t, published_closed_form_values);
-    tcase_add_test(t, paths_of_a_graph_add_up);
-    tcase_add_test(t, each_path_of_a_graph_has_its_weight);
-    tcase_add_test(t, fixed_prediction_is_exact_when_eta_is_1);
-    tcase_add_test(t, strict_starts_at_zero_and_settles_near_backprop);
-    tcase_add_test(t, state_value_loses_precision_in_float);
-    tcase_add_test(t, memory_is_given_back);
-}
-
-static Suite *suite(void) {
-    Suite *s = suite_create("cortex");
-    TCase *t = tcase_create("cortex");
-    tcase_set_timeout(t, 120);
-    int rules = 0;
+int main(void) {
+    int rules = 0, alone;
     while (lm_rules()[rules])
         rules++;
-    tcase_add_loop_test(t, placement_and_threads_change_no_bit, 0, 6 * rules);
-    tcase_add_loop_test(t, replicas_change_no_bit, 0, 3 * rules);
-    tcase_add_test(t, large_layers_learn_behind_the_rest);
-    tcase_add_loop_test(t, inference_starts_anew, 0, 3 * rules);
-    tcase_add_loop_test(t, values_that_nobody_reads_are_left_out, 0, 6 * rules);
-    tcase_add_loop_test(t, messages_go_to_neighbours_only_and_are_counted, 0, 3 * rules);
-    tcase_add_test(t, strict_sends_n_messages_each_way);
-    tcase_add_test(t, audit_sees_planted_messages);
-    tcase_add_loop_test(t, memory_is_shared_with_neighbours_only, 0, 3);
-    if (lm_comm_rank() == 0)
-        add_tests_of_one_rank(t);
-    suite_add_tcase(s, t);
-    return s;
-}
-
-int main(void) {
     lm_comm_start();
     lm_threads_start(2, 1);
-    SRunner *runner = srunner_create(suite());
-    srunner_set_fork_status(runner, CK_NOFORK);
-    srunner_run_all(runner, CK_ENV);
-    int failures = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    if (failures)
-        lm_abort(LM_INTERNAL, "%d tests failed", failures);
+    alone = lm_comm_rank() == 0; /* of what takes one rank */
+    const struct repeated_test tests[] = {
+        {placement_and_threads_change_no_bit, 6 * rules},
+        {replicas_change_no_bit, 3 * rules},
+        {large_layers_learn_behind_the_rest, 1},
+        {inference_starts_anew, 3 * rules},
+        {values_that_nobody_reads_are_left_out, 6 * rules},
+        {messages_go_to_neighbours_only_and_are_counted, 3 * rules},
+        {strict_sends_n_messages_each_way, 1},
+        {audit_sees_planted_messages, 1},
+        {memory_is_shared_with_neighbours_only, 3},
+        {passes_load_and_tell_their_time, alone},
+        {fixed_prediction_follows_the_closed_form, alone},
+        {published_closed_form_values, alone},
+        {paths_of_a_graph_add_up, alone},
+        {each_path_of_a_graph_has_its_weight, alone},
+        {fixed_prediction_is_exact_when_eta_is_1, alone},
+        {strict_starts_at_zero_and_settles_near_backprop, alone},
+        {state_value_loses_precision_in_float, alone},
+        {memory_is_given_back, alone},
+        {NULL, 0},
+    };
+    int result = run_repeated_tests("cortex", true, tests);
     lm_comm_rest();
     lm_comm_finish();
-    return 0;
+    return result;
 }
