@@ -57,6 +57,9 @@ def test_every_rule_is_measured(tmp_path, ranks):
         assert np.allclose(row["floor"]["repeats"], 1e-6 * flops / peak, rtol=1e-6)
         assert np.allclose(row["fraction"]["repeats"], row["floor"]["repeats"] / whole, rtol=1e-6)
         assert np.allclose(row["gflops"]["repeats"], 1e-6 * flops / whole, rtol=1e-6)
+        assert ("distance" in row) == bool(ranks and not SANITIZED)
+        if "distance" in row:
+            check_repeats(row["distance"], 2)
     assert file["ranks"] == (ranks if ranks and not SANITIZED else 1) and file["threads"] == 1
     assert file["real"] == "float" and file["git_revision"] and file["mpi_version"]
     assert file["seconds"] > 0

@@ -34,6 +34,14 @@ def test_lines_of_rules(table):
         ("net", "backprop", "4.0 ms, 17.2 × PyTorch, 0.50 of the floor's speed")]
 
 
+def test_distances_are_told(table):
+    near, far = row("strict", milliseconds=4, fraction=0.5, distance=99.6), row("strict", distance=480)
+    (_, _, words), = table.peer_lines({"strict": near}, "net")
+    assert words == "4.0 ms, 0.50 of the floor's speed; ranks 100 ns apart"
+    assert table.apart([far, near, far]) == "; ranks 480 ns apart"
+    assert table.apart([row("strict")]) == ""
+
+
 def test_lines_of_operators(table):
     rows = {name: row(name, gemm_ratio=1.5, dnnl_ratio=0.9) for name in
             ("V1.1 conv2d forward", "V2.1 conv2d forward", "V2.1 conv2d difference", "IT.1 linear forward")}

@@ -55,7 +55,13 @@ def peer_lines(rows, setting):
                  if column in row]
         yield setting, method(row), ", ".join([
             f"{row['milliseconds']['median']:.1f} ms", *peers,
-            f"{row['fraction']['median']:.2f} of the floor's speed"])
+            f"{row['fraction']['median']:.2f} of the floor's speed"]) + apart([row])
+
+
+def apart(rows):
+    """How far apart the ranks were, where that was measured."""
+    distances = [row["distance"]["median"] for row in rows if "distance" in row]
+    return f"; ranks {statistics.median(distances):.0f} ns apart" if distances else ""
 
 
 def speedup(slow, fast, row="strict"):
@@ -74,7 +80,8 @@ def placement_lines(arguments):
             slow.append(bench(arguments, settings, *options, ranks=1))
             fast.append(bench(arguments, settings, *options, *more, ranks=ranks))
         yield (f"{name}, {ranks} ranks", method(slow[0]["strict"]),
-               f"{speedup(slow, fast):.2f} × one rank, one thread")
+               f"{speedup(slow, fast):.2f} × one rank, one thread"
+               + apart(rows["strict"] for rows in fast))
 
 
 def operator_lines(rows):
