@@ -47,7 +47,8 @@ static const struct lm_bench_column columns[COLUMNS] = {
     [MILLISECONDS] = {"milliseconds", "ms", "time per training step", true, NULL},
     [GFLOPS] = {"gflops", "1e9/s", "operations needed per time taken", true, NULL},
     [PEAK] = {"peak", "1e9/s", "multiplications and additions possible", true, NULL},
-    [DISTANCE] = {"distance", "ns", "a word from a rank to the next one and back", true, NULL},
+    [DISTANCE] = {"distance", "ns", "a word from one processor to another and back", true,
+                  NULL},
     [FLOOR] = {"floor", "ms", "least time per training step at this peak", true, NULL},
     [FRACTION] = {"fraction", "1", "least time per time taken", true, NULL},
     [LOAD] = {"load", "ms", "loading the batch, per training step", true, NULL},
@@ -114,7 +115,7 @@ static void measure(struct bench *bench, int m, int repeat) {
         [LM_PASS_LOAD] = LOAD,   [LM_PASS_FORWARD] = FORWARD, [LM_PASS_INFER] = INFER,
         [LM_PASS_LEARN] = LEARN, [LM_PART_UPDATE] = UPDATE,   [LM_PART_ALL] = MILLISECONDS};
     double seconds[LM_PARTS], flops = *value(bench, FLOPS, m, 0);
-    double apart = lm_distance_measure();
+    double apart = lm_distance_measure(bench->session->threads);
     if (apart > 0)
         *value(bench, DISTANCE, m, repeat) = 1e9 * apart;
     double before = lm_time_peak(bench->session, PEAK_SECONDS);
@@ -246,7 +247,8 @@ static void print_steps(const struct bench *bench) {
         "these");
     if (lm_bench_has(bench->table, DISTANCE)) {
         struct lm_summary apart = summary(bench, DISTANCE, 0);
-        printf("\nA word goes from rank 0 to rank 1 and back in %.0f ns (%.0f to %.0f): around "
+        printf("\nA word goes from one processor to another and back in %.0f ns (%.0f to "
+               "%.0f): around "
                "100 where\ntheir processors share a cache, 60 where they are one core's "
                "threads.\n",
                apart.median, apart.quartile[0], apart.quartile[1]);

@@ -37,8 +37,8 @@ def test_lines_of_rules(table):
 def test_distances_are_told(table):
     near, far = row("strict", milliseconds=4, fraction=0.5, distance=99.6), row("strict", distance=480)
     (_, _, words), = table.peer_lines({"strict": near}, "net")
-    assert words == "4.0 ms, 0.50 of the floor's speed; ranks 100 ns apart"
-    assert table.apart([far, near, far]) == "; ranks 480 ns apart"
+    assert words == "4.0 ms, 0.50 of the floor's speed; processors 100 ns apart"
+    assert table.apart([far, near, far]) == "; processors 480 ns apart"
     assert table.apart([row("strict")]) == ""
 
 

@@ -59,9 +59,9 @@ def peer_lines(rows, setting):
 
 
 def apart(rows):
-    """How far apart the ranks were, where that was measured."""
+    """How far apart the processors were, where that was measured."""
     distances = [row["distance"]["median"] for row in rows if "distance" in row]
-    return f"; ranks {statistics.median(distances):.0f} ns apart" if distances else ""
+    return f"; processors {statistics.median(distances):.0f} ns apart" if distances else ""
 
 
 def speedup(slow, fast, row="strict"):
