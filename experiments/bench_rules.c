@@ -245,14 +245,15 @@ static void print_steps(const struct bench *bench) {
         "\nGF/s: operations that a step needs per time it took; peak: what %s processors can "
         "do;\nfloor: the time a step needs at that peak. src/flops.h says what is counted.\n",
         "these");
-    if (lm_bench_has(bench->table, DISTANCE)) {
-        struct lm_summary apart = summary(bench, DISTANCE, 0);
-        printf("\nA word goes from one processor to another and back in %.0f ns (%.0f to "
-               "%.0f): around "
-               "100 where\ntheir processors share a cache, 60 where they are one core's "
-               "threads.\n",
-               apart.median, apart.quartile[0], apart.quartile[1]);
-    }
+}
+
+static void print_distance(const struct bench *bench) {
+    if (!lm_bench_has(bench->table, DISTANCE))
+        return;
+    struct lm_summary apart = summary(bench, DISTANCE, 0);
+    printf("\nA word goes from one processor to another and back in %.0f ns (%.0f to %.0f).\n"
+           "About 100 where they share a cache, 60 where they are threads of one core.\n",
+           apart.median, apart.quartile[0], apart.quartile[1]);
 }
 
 static void print_parts(const struct bench *bench) {
@@ -281,6 +282,7 @@ static void print_peer(const struct bench *bench, int p) {
 static void print_all(const struct bench *bench) {
     print_head(bench);
     print_steps(bench);
+    print_distance(bench);
     print_parts(bench);
     for (int p = 0; p < PEERS; p++)
         if (bench->compares[p])

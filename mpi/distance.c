@@ -7,9 +7,9 @@
 #include <sched.h>
 #include <stdatomic.h>
 
-enum { TRIES = 5, TURNS = 500, PATIENCE = 10000, LINE = 64 };
+enum { TRIES = 5, TURNS = 500, PATIENCE = 1000, LINE = 64 };
 
-/* Wait until the word says so; the other rank may need this processor for it. */
+/* Wait until the word says so; the other player may need this processor for it. */
 static void wait_for(atomic_int *word, int turn) {
     for (int n = 1; atomic_load(word) != turn; n++)
         if (n % PATIENCE == 0)

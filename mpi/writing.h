@@ -2,10 +2,10 @@
  * past them.
  *
  * Between processors that share a cache the first is faster. Between others each line is taken
- * back from who has read it, one after the other: for 216 KB 52 us, past the caches 11. Where
- * ranks are is for the system to say, which in a virtual machine may not know, or may change
- * it; so that both ways are tried every now and then, and the faster one is taken. The bits are
- * the same. Pure arithmetic, no message. */
+ * back from who has read it, which takes 52 us for 216 KB on a Zen 3, and past the caches 11.
+ * How far apart ranks are the system may not know, and a virtual machine may change; so both
+ * ways are tried every now and then, and the faster one is taken. The bits are the same. Pure
+ * arithmetic, no message. */
 #ifndef LAMINA_WRITING_H
 #define LAMINA_WRITING_H
 
