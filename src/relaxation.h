@@ -26,6 +26,6 @@ struct lm_relaxation {
 struct lm_relaxation lm_relaxation_of(real eta, const real *error, real *value);
 
 /* Move the first n values, a multiple of LM_LANE, by the feedback to each. Thread-safe. */
-void lm_relax(const struct lm_relaxation *by, size_t n, const real *feedback);
+void lm_relax(const struct lm_relaxation *relaxation, size_t n, const real *feedback);
 
 #endif
