@@ -595,14 +595,13 @@ START_TEST(memory_is_given_back) {
 }
 END_TEST
 
-/* The first rank does them while the others sleep. */
 int main(void) {
     int rules = 0, alone;
     while (lm_rules()[rules])
         rules++;
     lm_comm_start();
     lm_threads_start(2, 1);
-    alone = lm_comm_rank() == 0; /* of what takes one rank */
+    alone = lm_comm_rank() == 0; /* the first rank, which does some while the others sleep */
     const struct repeated_test tests[] = {
         {placement_and_threads_change_no_bit, 6 * rules},
         {replicas_change_no_bit, 3 * rules},
