@@ -106,11 +106,11 @@ INLINE void sum_columns(int channels, int taps, const struct strip *s) {
 
 INLINE void store_neighbours(int channels, int columns, const struct strip *s, const real *x,
                              real *y) {
-    vec sum[TILE][PAIR];
-    sum_neighbours(channels, columns, s->weight, s->bias, x, s->x_row, s->width, sum);
+    vec sum[TILE][PAIR][PAIR];
+    sum_neighbours(channels, 1, columns, s->weight, s->bias, x, s->x_row, s->width, sum);
     for (int o = 0; o < channels; o++)
         for (int j = 0; j < columns; j++)
-            store(y + o * s->y_channel + j * s->width, sum[o][j]);
+            store(y + o * s->y_channel + j * s->width, sum[o][0][j]);
 }
 
 INLINE void sum_single(int channels, const struct strip *from) {

@@ -4,9 +4,11 @@
 #include "pool.h"
 
 enum {
-    WINDOW = 2,                /* rows, and columns, of sums */
+    WINDOW = PAIR,             /* rows, and columns, of sums */
     PATCH = WINDOW + SIDE - 1, /* of inputs that they meet */
     TAPS = SIDE * SIDE,
+    /* channels whose sums are in registers, beside a row of inputs, a tap and what GCC needs */
+    CHANNELS = (REGISTERS - 8) / (WINDOW * WINDOW),
 };
 
 /* A tile of output channels. */
@@ -18,53 +20,37 @@ struct tile {
 
 /* --- forward ------------------------------------------------------------------------------ */
 
-/* What a window's sums, (row, column) of them, come to: with NaNs among them that. */
-INLINE void pool_window(const real *sums[WINDOW], real *y, real *place) {
-    vec side[WINDOW], top;
-    mask right[WINDOW], lost = {0};
+/* What a window's sums, (row, column) of them, come to: with NaNs among them that. Numbers
+ * above zero have the order of their bits, which more of a processor's units compare; what
+ * order the others have does not matter. */
+INLINE void pool_window(vec sum[WINDOW][WINDOW], real *y, real *place) {
+    mask side[WINDOW], right[WINDOW], lost = {0};
     for (int i = 0; i < WINDOW; i++) {
-        vec a = load(sums[i]), b = load(sums[i] + LANES);
-        side[i] = greater(a, b);
+        mask a = (mask)sum[i][0], b = (mask)sum[i][1];
+        side[i] = larger(a, b);
         right[i] = b > a;
-        lost |= unordered(a, b);
+        lost |= unordered(sum[i][0], sum[i][1]);
     }
-    mask below = side[1] > side[0];
+    mask below = side[1] > side[0], top = larger(side[0], side[1]);
     right[0] = (right[0] & ~below) | (right[1] & below);
-    top = greater(side[0], side[1]);
-    mask on = (top > 0) & ~lost;
-    store(y, (vec)(((mask)top & on) | lost)); /* all bits are a NaN */
-    vec at = __builtin_convertvector((right[0] & 1) | (below & 2), vec);
-    store(place, pick(on, at, (vec){0} + POOL_NOWHERE));
-}
-
-/* The sums of two columns, in memory: there are not registers enough for those of two rows. */
-INLINE void sum_columns(int channels, const struct tile *tile, const real *x, real *sums) {
-    vec sum[TILE][PAIR];
-    sum_neighbours(channels, PAIR, tile->weight, tile->bias, x, tile->pooled->x_row,
-                   tile->pooled->width, sum);
-    for (int o = 0; o < channels; o++)
-        for (int j = 0; j < PAIR; j++)
-            store(sums + (o * PAIR + j) * LANES, sum[o][j]);
-    __asm__("" : : "r"(sums) : "memory"); /* and GCC does not try to have them in registers */
-}
-
-INLINE void pool_sums(int channels, const struct tile *tile, const real *x, real *y,
-                      real *place) {
-    _Alignas(LINE) real sums[WINDOW][TILE * PAIR * LANES];
-    for (int i = 0; i < WINDOW; i++)
-        sum_columns(channels, tile, x + i * tile->pooled->x_row, sums[i]);
-    for (int o = 0; o < channels; o++)
-        pool_window((const real *[]){sums[0] + o * PAIR * LANES, sums[1] + o * PAIR * LANES},
-                    y + o * tile->y_channel, place + o * tile->y_channel);
+    store(y, (vec)(larger(top, (mask){0}) | lost)); /* all bits are a NaN */
+    mask at = (right[0] & 1) | (below & 2), nowhere = lost | (top < 1);
+    store(place, __builtin_convertvector(at | (nowhere & POOL_NOWHERE), vec));
 }
 
 /* A row of windows. */
-INLINE void pool_row(int channels, const struct tile *tile, const real *x, real *y,
+INLINE void pool_row(int channels, const struct tile *from, const real *x, real *y,
                      real *place) {
-    const struct lm_pooled *p = tile->pooled;
-    for (ptrdiff_t c = 0, out = 0; c < p->columns; c++, x += WINDOW * p->width)
-        for (ptrdiff_t b = 0; b < p->width; b += LANES, out += LANES)
-            pool_sums(channels, tile, x + b, y + out, place + out);
+    const struct lm_pooled pooled = *from->pooled, *p = &pooled;
+    const struct tile tile = *from; /* in registers, whatever is stored */
+    for (ptrdiff_t c = p->columns; c > 0; c--, x += WINDOW * p->width)
+        for (ptrdiff_t b = 0; b < p->width; b += LANES, y += LANES, place += LANES) {
+            vec sum[TILE][PAIR][PAIR];
+            sum_neighbours(channels, WINDOW, WINDOW, tile.weight, tile.bias, x + b, p->x_row,
+                           p->width, sum);
+            for (int o = 0; o < channels; o++)
+                pool_window(sum[o], y + o * tile.y_channel, place + o * tile.y_channel);
+        }
 }
 
 static __attribute__((noinline)) void pool_channels(ptrdiff_t channels, const struct tile *tile,
@@ -74,10 +60,10 @@ static __attribute__((noinline)) void pool_channels(ptrdiff_t channels, const st
 
 void lm_pooled_forward(const struct lm_pooled *p, const real *weight, const real *bias, real *y,
                        real *place) {
-    ptrdiff_t tiles = (p->channels + TILE - 1) / TILE, row = p->columns * p->width;
+    ptrdiff_t tiles = (p->channels + CHANNELS - 1) / CHANNELS, row = p->columns * p->width;
     for (ptrdiff_t t = 0; t < tiles; t++) {
         ptrdiff_t o = t * p->channels / tiles, channels = (t + 1) * p->channels / tiles - o;
-        real packed[TAPS * TILE];
+        real packed[TAPS * CHANNELS];
         struct tile tile = {p, p->rows * row, packed, bias + o};
         for (ptrdiff_t k = 0; k < channels; k++)
             for (int i = 0; i < TAPS; i++)

@@ -172,15 +172,14 @@ INLINE vec add_product_at(vec sum, vec weight, const real *x) {
 #endif
 }
 
-/* The larger of two, b if one of them is NaN. */
-INLINE vec greater(vec a, vec b) {
+/* The larger of two as whole numbers. */
+INLINE mask larger(mask a, mask b) {
 #if FUSED == 256
     if (sizeof(real) == sizeof(float))
-        return (vec)_mm256_max_ps((__m256)a, (__m256)b);
-    return (vec)_mm256_max_pd((__m256d)a, (__m256d)b);
-#else
-    return pick(a > b, a, b);
+        return (mask)_mm256_max_epi32((__m256i)a, (__m256i)b);
 #endif
+    mask first = a > b;
+    return (first & a) | (~first & b);
 }
 
 /* Where a or b is NaN. */
