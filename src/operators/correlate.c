@@ -99,7 +99,7 @@ INLINE void sum_columns(int channels, int taps, const struct strip *s) {
         ptrdiff_t b = 0;
         for (; b + WIDE * LANES <= s->width; b += WIDE * LANES)
             sum_tile(channels, WIDE, taps, s, x + b, y + b);
-        for (; b < s->width; b += NARROW * LANES)
+        for (; NARROW < WIDE && b < s->width; b += NARROW * LANES)
             sum_tile(channels, NARROW, taps, s, x + b, y + b);
     }
 }

@@ -109,7 +109,7 @@ static void product_panel(const struct lm_multiplication *p) {
         product_vectors(&q, b, BROAD);
     for (; b + WIDE * LANES <= p->width; b += WIDE * LANES)
         product_vectors(&q, b, WIDE);
-    for (; b < p->width; b += NARROW * LANES)
+    for (; NARROW < WIDE && b < p->width; b += NARROW * LANES)
         product_vectors(&q, b, NARROW);
 }
 

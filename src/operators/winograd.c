@@ -178,6 +178,12 @@ static ptrdiff_t first_output(const struct lm_axis *axis) {
     return -(axis->origin % 2);
 }
 
+/* `size` tiles x inputs, or those of a row if they are fewer. */
+static ptrdiff_t block_size(const struct lm_correlation *k, ptrdiff_t size) {
+    ptrdiff_t tiles = (k->columns.count - first_output(&k->columns) + 1) / 2;
+    return least(size, tiles * k->width);
+}
+
 /* work(k, block, context) for all tiles and inputs, at most `size` tiles x inputs at a time,
  * but LM_LANE inputs. */
 static void for_blocks(const struct lm_correlation *k, ptrdiff_t size,
@@ -234,7 +240,7 @@ static size_t reals(ptrdiff_t a, ptrdiff_t b) {
 
 void lm_winograd_correlate(const struct lm_correlation *k) {
     ptrdiff_t in = k->in_channels, out = k->out_channels;
-    ptrdiff_t numbers = most(NEAR / (PLACES * in) / LM_LANE, 1) * LM_LANE;
+    ptrdiff_t numbers = block_size(k, most(NEAR / (PLACES * in) / LM_LANE, 1) * LM_LANE);
     ptrdiff_t near = in * numbers + APART, sums = GROUP * numbers + APART;
     real *u = lm_allocate(reals(PLACES, out * in + near + sums), sizeof *u);
     real *v = u + PLACES * out * in;
@@ -317,11 +323,12 @@ static void add_taps(const struct lm_correlation *k, const real *u, ptrdiff_t pl
 
 void lm_winograd_gradient(const struct lm_correlation *k, const real *error, real *gradient) {
     ptrdiff_t in = k->in_channels, out = k->out_channels;
-    ptrdiff_t inputs = in * LONG + APART, errors = out * LONG + APART;
+    ptrdiff_t numbers = block_size(k, LONG);
+    ptrdiff_t inputs = in * numbers + APART, errors = out * numbers + APART;
     real *sums = lm_allocate(reals(PLACES, out * in + inputs + errors), sizeof *sums);
     real *v = sums + PLACES * out * in;
     struct learning with = {error, {v, inputs}, {v + PLACES * inputs, errors}, sums};
-    for_blocks(k, LONG, learn_block, &with);
+    for_blocks(k, numbers, learn_block, &with);
     for (ptrdiff_t o = 0; o < out; o++)
         for (ptrdiff_t c = 0; c < in; c++)
             add_taps(k, sums + o * in + c, out * in,

@@ -299,7 +299,7 @@ static void correlate_tiles(const struct lm_correlation *k, struct lm_range tile
         ptrdiff_t wide = least(OUTS, columns - j), b = 0;
         for (; b + WIDE * LANES <= k->width; b += WIDE * LANES)
             correlate_columns(WIDE, k, tiles, &taps, j, wide, b);
-        for (; b < k->width; b += NARROW * LANES)
+        for (; NARROW < WIDE && b < k->width; b += NARROW * LANES)
             correlate_columns(NARROW, k, tiles, &taps, j, wide, b);
     }
 }
