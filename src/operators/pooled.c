@@ -55,6 +55,7 @@ INLINE void pool_row(int channels, const struct tile *from, const real *x, real 
 
 static __attribute__((noinline)) void pool_channels(ptrdiff_t channels, const struct tile *tile,
                                                     const real *x, real *y, real *place) {
+    LM_ASSERT(channels <= CHANNELS); /* and GCC leaves out the code for more */
     WITH_CHANNELS(channels, pool_row, tile, x, y, place)
 }
 

@@ -1,5 +1,5 @@
 /* Pooled: a conv2d of a single channel's 3 x 3 taps and the rectified maxpool2d of 2 x 2
- * windows behind it, in one go. The four sums of a window never leave the nearest cache; and
+ * windows behind it, in one go. The four sums of a window never leave the registers; and
  * of their errors only the winner's is not zero, so that the windows alone say what the
  * gradient is. The first layer of a network of grey images is like that. Internal to the
  * operators. */

@@ -31,7 +31,8 @@ enum {
     BROAD = 4,
     LANES = VECTOR_BYTES / sizeof(real),
     LINE = 64, /* bytes of a cache line, over whose ends vectors are not to reach */
-    NARROW = LM_LANE / LANES < WIDE ? LM_LANE / LANES : WIDE, /* every width is a multiple */
+    /* every width is a multiple; if it is WIDE, there is to be no code beside that for WIDE */
+    NARROW = LM_LANE / LANES < WIDE ? LM_LANE / LANES : WIDE,
 };
 
 #define INLINE static inline __attribute__((always_inline))
