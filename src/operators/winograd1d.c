@@ -9,13 +9,16 @@ enum {
     MOST = LM_TAPS / (3 * ROWS), /* input channels */
     FEWEST = 4,                  /* likewise */
     AT_ONCE = 5,                 /* input channels that are added without a loop */
-    GROUP = 4 * TILE,            /* output channels whose taps are transformed at a time */
+    GROUP = 4,                   /* tiles whose taps are transformed at a time */
     WIDEST = WIDE * LANES,
+    PLACE = (ROWS * MOST * TILE + LANES - 1) / LANES * LANES, /* taps of a place, and room */
 };
 
-/* Transformed taps: (tiles, places, rows, input channels, channels of a tile). */
-struct taps {
-    real number[SIDE * ROWS * MOST * GROUP];
+/* Some output channels, and their taps, transformed: (places, rows, input channels, channels of
+ * the tile). */
+struct tile {
+    struct lm_range outs;
+    _Alignas(LINE) real taps[SIDE][PLACE];
 };
 
 /* Transformed inputs of the last rows, row r at r % ROWS: (places, channels, some inputs). */
@@ -26,10 +29,10 @@ struct ring {
 /* What a tile of output channels meets at four neighbouring outputs and some inputs. */
 struct meeting {
     ptrdiff_t ins, width, y_channel;
-    ptrdiff_t rows;             /* of the kernel, that meet inputs */
-    const real *x[ROWS];        /* transformed inputs there */
-    const real *u;              /* taps of the first of these rows */
-    ptrdiff_t x_place, u_place; /* from one place to the next */
+    ptrdiff_t rows;      /* of the kernel, that meet inputs */
+    const real *x[ROWS]; /* transformed inputs there */
+    const real *u;       /* taps of the first of these rows */
+    ptrdiff_t x_place;   /* from one place to the next; of u PLACE */
     const struct lm_relaxation *relaxation;
     real *y;
 };
@@ -59,36 +62,43 @@ INLINE void of_sums(const vec m[SIDE], vec y[OUTS]) {
 }
 
 /* The six places of G g. */
-static void of_taps(const real g[3], real u[SIDE]) {
-    const real sixth = (real)1 / 6, part = (real)1 / 24;
+INLINE void of_taps(const vec g[3], vec u[SIDE]) {
+    const vec sixth = (real)1 / 6 - (vec){0}, part = (real)1 / 24 - (vec){0};
+    vec ends = g[0] + g[2], far = g[0] + 4 * g[2];
     u[0] = g[0] / 4;
-    u[1] = -sixth * ((g[0] + g[2]) + g[1]);
-    u[2] = -sixth * ((g[0] + g[2]) - g[1]);
-    u[3] = part * ((g[0] + 4 * g[2]) + 2 * g[1]);
-    u[4] = part * ((g[0] + 4 * g[2]) - 2 * g[1]);
+    u[1] = -sixth * (ends + g[1]);
+    u[2] = -sixth * (ends - g[1]);
+    u[3] = part * (far + 2 * g[1]);
+    u[4] = part * (far - 2 * g[1]);
     u[5] = g[2];
 }
 
-/* Tile t of all output channels. */
-static struct lm_range tile_at(const struct lm_correlation *k, ptrdiff_t t) {
-    ptrdiff_t tiles = (k->out_channels + TILE - 1) / TILE;
-    return (struct lm_range){t * k->out_channels / tiles, (t + 1) * k->out_channels / tiles};
-}
-
-static void transform_taps(const struct lm_correlation *k, struct lm_range tile, real *to) {
-    ptrdiff_t outs = tile.to - tile.from, place = ROWS * k->in_channels * outs;
+/* The taps of a tile in its order, each column of them on its own; returns how many. */
+static ptrdiff_t gather_taps(const struct lm_correlation *k, struct lm_range outs,
+                             real to[3][PLACE]) {
+    ptrdiff_t n = 0;
     for (ptrdiff_t i = 0; i < ROWS; i++)
         for (ptrdiff_t c = 0; c < k->in_channels; c++)
-            for (ptrdiff_t o = tile.from; o < tile.to; o++, to++) {
+            for (ptrdiff_t o = outs.from; o < outs.to; o++, n++) {
                 const real *g =
                     k->weight + o * k->weight_out + c * k->weight_in + i * k->rows.weight_step;
-                real u[SIDE];
-                of_taps(
-                    (real[]){g[0], g[k->columns.weight_step], g[2 * k->columns.weight_step]},
-                    u);
-                for (int p = 0; p < SIDE; p++)
-                    to[p * place] = u[p];
+                for (int j = 0; j < 3; j++)
+                    to[j][n] = g[j * k->columns.weight_step];
             }
+    return n;
+}
+
+static void transform_taps(const struct lm_correlation *k, struct tile *tile) {
+    real gathered[3][PLACE] = {{0}};
+    ptrdiff_t end = gather_taps(k, tile->outs, gathered);
+    for (ptrdiff_t n = 0; n < end; n += LANES) {
+        vec g[3], u[SIDE];
+        for (int j = 0; j < 3; j++)
+            g[j] = load(gathered[j] + n);
+        of_taps(g, u);
+        for (int p = 0; p < SIDE; p++)
+            store(tile->taps[p] + n, u[p]);
+    }
 }
 
 /* Inputs that four neighbouring outputs meet in a row of all channels: of six columns those in
@@ -173,7 +183,7 @@ INLINE void add_inputs(int outs, int vectors, int ins, const real *u, const real
 INLINE void sum_place(int outs, int vectors, const struct meeting *m, int place,
                       real sums[TILE][WIDEST]) {
     vec sum[TILE][WIDE] = {{{0}}};
-    const real *u = m->u + place * m->u_place;
+    const real *u = m->u + place * PLACE;
     for (ptrdiff_t i = 0; i < m->rows; i++) {
         const real *x = m->x[i] + place * m->x_place;
         ptrdiff_t left = m->ins;
@@ -245,10 +255,10 @@ static __attribute__((noinline)) void sum_narrow(ptrdiff_t outs, ptrdiff_t colum
 
 /* --- going through the outputs ------------------------------------------------------------ */
 
-/* The output channels of `tiles`, columns [j, j + columns), some inputs from b on. */
-static void correlate_columns(int vectors, const struct lm_correlation *k,
-                              struct lm_range tiles, const struct taps *taps, ptrdiff_t j,
-                              ptrdiff_t columns, ptrdiff_t b) {
+/* The output channels of n tiles, columns [j, j + columns), some inputs from b on. */
+static void correlate_columns(int vectors, const struct lm_correlation *k, ptrdiff_t n,
+                              const struct tile tiles[], ptrdiff_t j, ptrdiff_t columns,
+                              ptrdiff_t b) {
     struct ring ring;
     ptrdiff_t size = k->columns.out * k->width, done = most(0, -k->rows.padding);
     for (ptrdiff_t i = 0; i < k->rows.count; i++) {
@@ -264,19 +274,15 @@ static void correlate_columns(int vectors, const struct lm_correlation *k,
                             .relaxation = k->relaxation};
         for (ptrdiff_t r = met.from; r < met.to; r++)
             m.x[r - met.from] = ring.number[(start + r) % ROWS];
-        const real *u = taps->number;
-        for (ptrdiff_t t = tiles.from; t < tiles.to; t++) {
-            struct lm_range tile = tile_at(k, t);
-            ptrdiff_t outs = tile.to - tile.from, row = k->in_channels * outs;
-            m.u = u + met.from * row;
-            m.u_place = ROWS * row;
-            m.y = k->out + tile.from * m.y_channel + (k->rows.first + i) * size +
-                  (k->columns.first + j) * k->width + b;
+        real *y = k->out + (k->rows.first + i) * size + (k->columns.first + j) * k->width + b;
+        for (const struct tile *tile = tiles; tile < tiles + n; tile++) {
+            ptrdiff_t outs = tile->outs.to - tile->outs.from;
+            m.u = tile->taps[0] + met.from * k->in_channels * outs;
+            m.y = y + tile->outs.from * m.y_channel;
             if (vectors == WIDE)
                 sum_wide(outs, columns, &m);
             else
                 sum_narrow(outs, columns, &m);
-            u += SIDE * m.u_place;
         }
     }
 }
@@ -286,21 +292,21 @@ static ptrdiff_t left_over(ptrdiff_t columns) {
     return columns % OUTS == OUTS - 1 ? 0 : columns % OUTS;
 }
 
-static void correlate_tiles(const struct lm_correlation *k, struct lm_range tiles,
-                            ptrdiff_t columns) {
-    struct taps taps;
-    real *to = taps.number;
-    for (ptrdiff_t t = tiles.from; t < tiles.to; t++) {
-        struct lm_range tile = tile_at(k, t);
-        transform_taps(k, tile, to);
-        to += SIDE * ROWS * k->in_channels * (tile.to - tile.from);
+/* The output channels of tiles [from, from + n) of `of`. */
+static void correlate_tiles(const struct lm_correlation *k, ptrdiff_t from, ptrdiff_t n,
+                            ptrdiff_t of, ptrdiff_t columns) {
+    struct tile tiles[GROUP];
+    for (ptrdiff_t t = 0; t < n; t++) {
+        tiles[t].outs = (struct lm_range){(from + t) * k->out_channels / of,
+                                          (from + t + 1) * k->out_channels / of};
+        transform_taps(k, &tiles[t]);
     }
     for (ptrdiff_t j = 0; j < columns; j += OUTS) {
         ptrdiff_t wide = least(OUTS, columns - j), b = 0;
         for (; b + WIDE * LANES <= k->width; b += WIDE * LANES)
-            correlate_columns(WIDE, k, tiles, &taps, j, wide, b);
+            correlate_columns(WIDE, k, n, tiles, j, wide, b);
         for (; NARROW < WIDE && b < k->width; b += NARROW * LANES)
-            correlate_columns(NARROW, k, tiles, &taps, j, wide, b);
+            correlate_columns(NARROW, k, n, tiles, j, wide, b);
     }
 }
 
@@ -314,8 +320,8 @@ bool lm_winograd1d_fits(const struct lm_correlation *k) {
 void lm_winograd1d_correlate(const struct lm_correlation *k) {
     ptrdiff_t left = left_over(k->columns.count), columns = k->columns.count - left;
     ptrdiff_t tiles = (k->out_channels + TILE - 1) / TILE;
-    for (ptrdiff_t t = 0; t < tiles; t += GROUP / TILE)
-        correlate_tiles(k, (struct lm_range){t, least(t + GROUP / TILE, tiles)}, columns);
+    for (ptrdiff_t t = 0; t < tiles; t += GROUP)
+        correlate_tiles(k, t, least(GROUP, tiles - t), tiles, columns);
     if (left > 0) {
         struct lm_correlation rest = *k;
         rest.columns.first += columns;
