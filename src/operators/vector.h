@@ -175,7 +175,11 @@ INLINE vec add_product_at(vec sum, vec weight, const real *x) {
 
 /* The larger of two as whole numbers. */
 INLINE mask larger(mask a, mask b) {
-#if FUSED == 256
+#if FUSED == 512
+    if (sizeof(real) == sizeof(float))
+        return (mask)_mm512_max_epi32((__m512i)a, (__m512i)b);
+    return (mask)_mm512_max_epi64((__m512i)a, (__m512i)b);
+#elif FUSED == 256
     if (sizeof(real) == sizeof(float))
         return (mask)_mm256_max_epi32((__m256i)a, (__m256i)b);
 #endif
