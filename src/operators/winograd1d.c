@@ -1,11 +1,11 @@
 #include "winograd1d.h"
 
-#include "vector.h"
+#include "winograd_line.h"
 
 enum {
-    OUTS = 4,                    /* neighbouring outputs that are made together */
-    SIDE = OUTS + 2,             /* inputs that they meet in a row */
-    ROWS = 3,                    /* of the kernel */
+    OUTS = LINE_OUTS,
+    SIDE = LINE_INS,
+    ROWS = LINE_TAPS,            /* of the kernel */
     MOST = LM_TAPS / (3 * ROWS), /* input channels */
     FEWEST = 4,                  /* likewise */
     AT_ONCE = 5,                 /* input channels that are added without a loop */
@@ -39,40 +39,6 @@ struct meeting {
 
 /* --- transforms --------------------------------------------------------------------------- */
 
-/* The six places of B^T d. */
-INLINE void of_inputs(const vec d[SIDE], vec v[SIDE]) {
-    vec even = d[4] - 4 * d[2], odd = d[3] - 4 * d[1];
-    vec low = d[4] - d[2], high = 2 * (d[3] - d[1]);
-    v[0] = 4 * d[0] - 5 * d[2] + d[4];
-    v[1] = even + odd;
-    v[2] = even - odd;
-    v[3] = low + high;
-    v[4] = low - high;
-    v[5] = 4 * d[1] - 5 * d[3] + d[5];
-}
-
-/* The four places of A^T m. */
-INLINE void of_sums(const vec m[SIDE], vec y[OUTS]) {
-    vec near = m[1] + m[2], far = m[3] + m[4];
-    vec near_odd = m[1] - m[2], far_odd = m[3] - m[4];
-    y[0] = m[0] + near + far;
-    y[1] = near_odd + 2 * far_odd;
-    y[2] = near + 4 * far;
-    y[3] = near_odd + 8 * far_odd + m[5];
-}
-
-/* The six places of G g. */
-INLINE void of_taps(const vec g[3], vec u[SIDE]) {
-    const vec sixth = (real)1 / 6 - (vec){0}, part = (real)1 / 24 - (vec){0};
-    vec ends = g[0] + g[2], far = g[0] + 4 * g[2];
-    u[0] = g[0] / 4;
-    u[1] = -sixth * (ends + g[1]);
-    u[2] = -sixth * (ends - g[1]);
-    u[3] = part * (far + 2 * g[1]);
-    u[4] = part * (far - 2 * g[1]);
-    u[5] = g[2];
-}
-
 /* The taps of a tile in its order, each column of them on its own; returns how many. */
 static ptrdiff_t gather_taps(const struct lm_correlation *k, struct lm_range outs,
                              real to[3][PLACE]) {
@@ -95,7 +61,7 @@ static void transform_taps(const struct lm_correlation *k, struct tile *tile) {
         vec g[3], u[SIDE];
         for (int j = 0; j < 3; j++)
             g[j] = load(gathered[j] + n);
-        of_taps(g, u);
+        line_of_taps(g, u);
         for (int p = 0; p < SIDE; p++)
             store(tile->taps[p] + n, u[p]);
     }
@@ -120,7 +86,7 @@ INLINE void transform_columns(int vectors, ptrdiff_t first, ptrdiff_t end,
             for (int j = 0; j < SIDE; j++)
                 d[j] =
                     first <= j && j < end ? load(x + j * inputs.width + b * LANES) : (vec){0};
-            of_inputs(d, v);
+            line_of_inputs(d, v);
             for (int p = 0; p < SIDE; p++)
                 store(to + p * place, v[p]);
         }
@@ -206,7 +172,7 @@ INLINE void put_tile(int outs, int vectors, int columns, const struct lm_relaxat
             vec at[SIDE], y[OUTS];
             for (int p = 0; p < SIDE; p++)
                 at[p] = load(sums[p][o] + b * LANES);
-            of_sums(at, y);
+            line_of_sums(at, y);
             real *to = m->y + o * m->y_channel + b * LANES;
             for (int j = 0; j < columns; j++)
                 if (relaxation)
