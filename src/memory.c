@@ -17,16 +17,28 @@ size_t lm_product(size_t a, size_t b) {
     return a * b;
 }
 
-void *lm_allocate(size_t count, size_t size) {
+/* A block of any numbers, and how long it is. */
+static void *allocate(size_t count, size_t size, size_t *rounded) {
     size_t bytes = lm_product(count, size);
     if (bytes > SIZE_MAX - ALIGNMENT)
         lm_abort(LM_SYSTEM, "a block of %zu bytes does not fit this machine", bytes);
-    size_t rounded = (bytes / ALIGNMENT + 1) * ALIGNMENT;
-    void *block = aligned_alloc(ALIGNMENT, rounded);
+    *rounded = (bytes / ALIGNMENT + 1) * ALIGNMENT;
+    void *block = aligned_alloc(ALIGNMENT, *rounded);
     if (!block)
-        lm_abort(LM_SYSTEM, "out of memory: no block of %zu bytes", rounded);
+        lm_abort(LM_SYSTEM, "out of memory: no block of %zu bytes", *rounded);
     atomic_fetch_add(&blocks, 1);
-    return memset(block, 0, rounded);
+    return block;
+}
+
+void *lm_allocate(size_t count, size_t size) {
+    size_t bytes;
+    void *block = allocate(count, size, &bytes);
+    return memset(block, 0, bytes);
+}
+
+void *lm_allocate_room(size_t count, size_t size) {
+    size_t bytes;
+    return allocate(count, size, &bytes);
 }
 
 void lm_free(void *block) {

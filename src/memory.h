@@ -12,7 +12,10 @@
  * NULL, also for count 0. Thread-safe. */
 void *lm_allocate(size_t count, size_t size);
 
-/* Free a block of lm_allocate; NULL is allowed. Thread-safe. */
+/* The same, but what the block holds is undefined: for what is written before it is read. */
+void *lm_allocate_room(size_t count, size_t size);
+
+/* Free a block of these; NULL is allowed. Thread-safe. */
 void lm_free(void *block);
 
 /* A copy of a string; free with lm_free. NULL gives NULL. */

@@ -55,10 +55,9 @@ static const struct test_case cases[] = {
     {"conv2d", {"7", "3", "1", "3x4"}, {IMAGE(5, 2, 6)}},
     {"conv2d", {"5", "3", "1", "5x0"}, {IMAGE(6, 1, 10)}},
     {"conv2d", {"10", "3"}, {IMAGE(4, 13, 13)}},
-    {"conv2d", {"32", "3"}, {IMAGE(33, 4, 5)}}, /* from here on in tiles of 2 x 2 outputs */
-    {"conv2d", {"37", "3", "1", "1x2"}, {IMAGE(32, 1, 2)}},
-    {"conv2d", {"32", "3", "1", "3"}, {IMAGE(32, 1, 1)}},
-    {"conv2d", {"32", "3"}, {IMAGE(130, 3, 3)}}, /* part of the inputs at a time */
+    {"conv2d", {"32", "3"}, {IMAGE(32, 8, 8)}}, /* in tiles of 4 x 4 outputs; so is the next */
+    {"conv2d", {"32", "3", "1", "3"}, {IMAGE(33, 2, 2)}},
+    {"conv2d", {"32", "3"}, {IMAGE(33, 7, 8)}}, /* too few outputs for that */
     {"maxpool2d", {"2"}, {IMAGE(5, 6, 6)}},
     {"maxpool2d", {"2x3", "1x2"}, {IMAGE(1, 5, 8)}},
     {"maxpool2d", {"3", "2"}, {IMAGE(2, 7, 8)}},

@@ -56,8 +56,8 @@ static const struct test_case {
     /* alone */
     {{{&lm_conv2d, {"13", "3"}}}, {3, {3, 19, 17}}},
     /* A first operator that is whole. */
-    {{{&lm_conv2d, {"32", "3"}}, {&lm_relu, {0}}}, {3, {33, 7, 5}}},
-    {{{&lm_conv2d, {"34", "3"}}, {&lm_maxpool2d, {"2"}}, {&lm_relu, {0}}}, {3, {32, 9, 6}}},
+    {{{&lm_conv2d, {"32", "3"}}, {&lm_relu, {0}}}, {3, {33, 9, 8}}},
+    {{{&lm_conv2d, {"34", "3"}}, {&lm_maxpool2d, {"2"}}, {&lm_relu, {0}}}, {3, {32, 11, 7}}},
     {{{&lm_linear, {"3000"}}}, {1, {40, 1, 1}}},
     {{{&lm_maxpool2d, {"2"}}}, {3, {13, 19, 17}}},
     {{{&lm_relu, {0}}}, {3, {13, 19, 17}}},

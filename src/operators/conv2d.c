@@ -17,7 +17,8 @@
 enum { CHANNELS, KERNEL, STRIDE, PADDING };
 
 enum {
-    MANY = 32,    /* channels that make transforms worth their while (winograd.h) */
+    MANY = 32,    /* channels that make transforms worth their while (winograd.h) ... */
+    FIELD = 36,   /* ... and outputs of a channel */
     GROUP = 36,   /* taps whose weight gradients are summed in one go */
     PATCH = 1024, /* numbers of one channel that they are summed over in one go */
     MOST_INS = 3, /* inputs that a tap of a single channel meets, of up to ... */
@@ -36,6 +37,10 @@ static double count_taps(const struct lm_operator *op, int axis) {
     return (double)sum;
 }
 
+static bool is(const size_t option[2], size_t size) {
+    return option[0] == size && option[1] == size;
+}
+
 static bool infer(struct lm_operator *op, struct lm_status *status) {
     const size_t *kernel = op->option[KERNEL];
     size_t channels = op->option[CHANNELS][0], out[2];
@@ -45,8 +50,8 @@ static bool infer(struct lm_operator *op, struct lm_status *status) {
     op->fan_in = lm_product(op->in[0].extent[0], kernel[0] * kernel[1]);
     op->n_weights = lm_product(channels, op->fan_in);
     op->n_biases = channels;
-    op->whole = kernel[0] == 3 && kernel[1] == 3 && op->option[STRIDE][0] == 1 &&
-                op->option[STRIDE][1] == 1 && channels >= MANY && op->in[0].extent[0] >= MANY;
+    op->whole = is(kernel, 3) && is(op->option[STRIDE], 1) && channels >= MANY &&
+                op->in[0].extent[0] >= MANY && lm_product(out[0], out[1]) >= FIELD;
     op->relaxes = !op->whole && channels * kernel[0] * kernel[1] <= LM_TAPS;
     op->flops =
         2.0 * (double)(channels * op->in[0].extent[0]) * count_taps(op, 0) * count_taps(op, 1);
@@ -339,10 +344,6 @@ static void pull_parameters(const struct lm_operator *op, const real *x, const r
     }
     sum_errors((ptrdiff_t)channels, (ptrdiff_t)(plane * width), ey, adds,
                gradient + op->n_weights + op->channel);
-}
-
-static bool is(const size_t option[2], size_t size) {
-    return option[0] == size && option[1] == size;
 }
 
 static bool pairs(const struct lm_operator *op, const struct lm_operator *next) {

@@ -1,12 +1,12 @@
 #include "multiply.h"
 
-#include "vector.h"
+#include "transpose.h"
 
 enum {
     PANEL = 8 * TILE,       /* units whose weights for a block stay in the L2 cache */
     FAR = 4096,             /* weights that far apart get into each other's way in a cache */
     ACROSS = BROAD * LANES, /* units of x that are transposed together */
-    DEEP = 32,              /* inputs likewise */
+    DEEP = 64,              /* inputs likewise */
     SIDE_BY_SIDE = 8,       /* such blocks at a time */
 };
 
@@ -130,32 +130,6 @@ void lm_multiply(const struct lm_multiplication *p) {
 
 /* --- gradients -----------------------------------------------------------------------------
  */
-
-/* Rows become columns. */
-INLINE void transpose_square(vec row[LANES]) {
-#if FUSED == 256 && !defined LAMINA_DOUBLE
-    __m256 pair[LANES], four[LANES];
-    for (int i = 0; i < LANES; i += 2) {
-        pair[i] = _mm256_unpacklo_ps((__m256)row[i], (__m256)row[i + 1]);
-        pair[i + 1] = _mm256_unpackhi_ps((__m256)row[i], (__m256)row[i + 1]);
-    }
-    for (int i = 0; i < LANES; i += 4)
-        for (int k = 0; k < 2; k++) {
-            four[i + 2 * k] = _mm256_shuffle_ps(pair[i + k], pair[i + 2 + k], 0x44);
-            four[i + 2 * k + 1] = _mm256_shuffle_ps(pair[i + k], pair[i + 2 + k], 0xee);
-        }
-    for (int i = 0; i < LANES / 2; i++) {
-        row[i] = (vec)_mm256_permute2f128_ps(four[i], four[i + 4], 0x20);
-        row[i + 4] = (vec)_mm256_permute2f128_ps(four[i], four[i + 4], 0x31);
-    }
-#else
-    vec column[LANES];
-    for (int i = 0; i < LANES; i++)
-        for (int j = 0; j < LANES; j++)
-            column[i][j] = row[j][i];
-    memcpy(row, column, sizeof column);
-#endif
-}
 
 /* Up to ACROSS units of x side by side, input after input; those that are not there are zero.
  */

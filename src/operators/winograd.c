@@ -1,22 +1,25 @@
 #include "winograd.h"
 
-#include "../blas.h"
 #include "../memory.h"
 #include "multiply.h"
-#include "vector.h"
+#include "winograd_line.h"
 
 enum {
-    SIDE = 4, /* of the inputs that a tile of 2 x 2 outputs meets */
+    OUTS = LINE_OUTS, /* rows, and columns, of a tile's outputs */
+    INS = LINE_INS,   /* likewise of the inputs that they meet */
+    TAPS = LINE_TAPS,
+    SIDE = LINE_PLACES,
     PLACES = SIDE * SIDE,
-    NEAR = 65536,     /* transformed inputs of a block: they stay in the L2 cache */
-    GROUP = 4 * TILE, /* output channels that are transformed back in one go */
-    LONG = 512,       /* tiles x inputs that a gradient is summed over in one go */
-    APART = LM_LANE,  /* keeps places from meeting in the same lines of a cache */
+    NEAREST = 65536,  /* transformed inputs of a block: they stay in the L2 cache */
+    GROUP = 8 * TILE, /* output channels that are transformed back in one go */
+    LONG = 64,        /* tiles x inputs that a gradient is summed over in one go */
+    AT_LEAST = WIDE * LANES > LM_LANE ? WIDE *LANES : LM_LANE, /* tiles x inputs */
+    APART = LM_LANE, /* keeps places from meeting in the same lines of a cache */
 };
 
 /* Neighbouring tiles of a row of them, and some of the inputs. */
 struct block {
-    ptrdiff_t row, column; /* of the first output of the first tile; may be -1 */
+    ptrdiff_t row, column; /* of the first output of the first tile; may be below 0 */
     ptrdiff_t tiles;
     ptrdiff_t input, inputs;
 };
@@ -27,178 +30,212 @@ struct transformed {
     ptrdiff_t place; /* from one place to the next */
 };
 
+/* Some rows and columns of an image, of which those in `rows` and `columns` are there. */
+struct patch {
+    struct lm_range rows, columns;
+    ptrdiff_t row, column; /* in memory, from one to the next */
+    const real *first;     /* of the patch, in the first channel, if it is there */
+};
+
 /* --- transforms --------------------------------------------------------------------------- */
 
-/* The four places of B^T d. */
-INLINE void of_inputs(const vec d[SIDE], vec v[SIDE]) {
-    v[0] = d[0] - d[2];
-    v[1] = d[1] + d[2];
-    v[2] = d[2] - d[1];
-    v[3] = d[1] - d[3];
+/* Those of `size` numbers from `from` on that lie in [0, end), counted from `from`. */
+static struct lm_range there(ptrdiff_t from, ptrdiff_t size, ptrdiff_t end) {
+    return (struct lm_range){most(0, -from), least(size, end - from)};
 }
 
-/* The two places of A^T m. */
-INLINE void of_sums(const vec m[SIDE], vec y[2]) {
-    y[0] = (m[0] + m[1]) + m[2];
-    y[1] = (m[1] - m[2]) - m[3];
+/* Of images of so many rows and columns; `size` rows and columns from (row, column) on. */
+static struct patch patch_at(const real *images, ptrdiff_t rows, ptrdiff_t columns,
+                             ptrdiff_t width, ptrdiff_t row, ptrdiff_t column, ptrdiff_t size) {
+    return (struct patch){there(row, size, rows), there(column, size, columns), columns * width,
+                          width, images + (row * columns + column) * width};
 }
 
-/* The four places of A e. */
-INLINE void of_errors(const vec e[2], vec v[SIDE]) {
-    v[0] = e[0];
-    v[1] = e[0] + e[1];
-    v[2] = e[0] - e[1];
-    v[3] = -e[1];
-}
-
-INLINE void store_places(vec v[SIDE][SIDE], const struct transformed *t, real *at) {
-    for (int i = 0; i < SIDE; i++)
-        for (int j = 0; j < SIDE; j++)
-            store(at + (i * SIDE + j) * t->place, v[i][j]);
-}
-
-/* The numbers at a place of one channel, which has so many rows and columns; zero outside. */
-INLINE vec load_from(bool inside, ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t width,
-                     const real *channel, ptrdiff_t row, ptrdiff_t column) {
-    if (!inside && (row < 0 || row >= rows || column < 0 || column >= columns))
-        return (vec){0};
-    return load(channel + (row * columns + column) * width);
-}
-
-/* V of one tile and a vector of inputs. */
-INLINE void transform_patch(bool inside, const struct lm_correlation *k, const real *channel,
-                            ptrdiff_t row, ptrdiff_t column, const struct transformed *t,
-                            real *at) {
-    vec half[SIDE][SIDE], v[SIDE][SIDE];
-    for (int j = 0; j < SIDE; j++) {
-        vec d[SIDE], to[SIDE];
-        for (int i = 0; i < SIDE; i++)
-            d[i] = load_from(inside, k->rows.in, k->columns.in, k->width, channel, row + i,
-                             column + j);
-        of_inputs(d, to);
+/* V = B^T d B, or A e A^T, of one tile and a vector of inputs. */
+INLINE void transform_patch(int size, struct lm_range rows, struct lm_range columns,
+                            const struct patch *patch, const real *first,
+                            const struct transformed *t, real *at) {
+    vec half[SIDE][INS];
+    for (int j = 0; j < size; j++) {
+        vec d[INS] = {{0}}, to[SIDE];
+        if (columns.from <= j && j < columns.to)
+            for (int i = 0; i < size; i++)
+                if (rows.from <= i && i < rows.to)
+                    d[i] = load(first + i * patch->row + j * patch->column);
+        if (size == INS)
+            line_of_inputs(d, to);
+        else
+            line_of_errors(d, to);
         for (int i = 0; i < SIDE; i++)
             half[i][j] = to[i];
     }
-    for (int i = 0; i < SIDE; i++)
-        of_inputs(half[i], v[i]);
-    store_places(v, t, at);
+    for (int i = 0; i < SIDE; i++) {
+        vec v[SIDE];
+        if (size == INS)
+            line_of_inputs(half[i], v);
+        else
+            line_of_errors(half[i], v);
+        for (int j = 0; j < SIDE; j++)
+            store(at + (i * SIDE + j) * t->place, v[j]);
+    }
+}
+
+INLINE void transform_channel(int size, const struct patch *patch, const real *first,
+                              ptrdiff_t inputs, const struct transformed *t, real *at) {
+    const struct lm_range all = {0, size}, rows = patch->rows, columns = patch->columns;
+    bool whole = rows.to - rows.from == size && columns.to - columns.from == size;
+    for (ptrdiff_t b = 0; b < inputs; b += LANES)
+        if (whole)
+            transform_patch(size, all, all, patch, first + b, t, at + b);
+        else
+            transform_patch(size, rows, columns, patch, first + b, t, at + b);
 }
 
 static void transform_inputs(const struct lm_correlation *k, const struct block *block,
                              const struct transformed *t) {
     ptrdiff_t size = k->rows.in * k->columns.in * k->width;
-    ptrdiff_t row = block->row - k->rows.padding;
     real *at = t->number;
     for (ptrdiff_t c = 0; c < k->in_channels; c++)
-        for (ptrdiff_t tile = 0; tile < block->tiles; tile++) {
-            ptrdiff_t column = block->column + 2 * tile - k->columns.padding;
-            bool inside = row >= 0 && row + SIDE <= k->rows.in && column >= 0 &&
-                          column + SIDE <= k->columns.in;
-            const real *channel = k->in + c * size + block->input;
-            for (ptrdiff_t b = 0; b < block->inputs; b += LANES, at += LANES)
-                if (inside)
-                    transform_patch(true, k, channel + b, row, column, t, at);
-                else
-                    transform_patch(false, k, channel + b, row, column, t, at);
+        for (ptrdiff_t tile = 0; tile < block->tiles; tile++, at += block->inputs) {
+            struct patch patch =
+                patch_at(k->in + c * size + block->input, k->rows.in, k->columns.in, k->width,
+                         block->row - k->rows.padding,
+                         block->column + tile * OUTS - k->columns.padding, INS);
+            transform_channel(INS, &patch, patch.first, block->inputs, t, at);
         }
 }
 
-/* U of one output and input channel. */
-static void transform_taps(const struct lm_correlation *k, const real *weight, real *u,
-                           ptrdiff_t place) {
-    real half[SIDE][3];
-    for (int j = 0; j < 3; j++) {
-        const real *g = weight + j * k->columns.weight_step;
-        real first = g[0], middle = g[k->rows.weight_step], last = g[2 * k->rows.weight_step];
-        half[0][j] = first;
-        half[1][j] = ((first + last) + middle) / 2;
-        half[2][j] = ((first + last) - middle) / 2;
-        half[3][j] = last;
-    }
-    for (int i = 0; i < SIDE; i++) {
-        const real *h = half[i];
-        u[(i * SIDE + 0) * place] = h[0];
-        u[(i * SIDE + 1) * place] = ((h[0] + h[2]) + h[1]) / 2;
-        u[(i * SIDE + 2) * place] = ((h[0] + h[2]) - h[1]) / 2;
-        u[(i * SIDE + 3) * place] = h[2];
-    }
-}
-
-static void transform_weights(const struct lm_correlation *k, real *u) {
-    ptrdiff_t place = k->out_channels * k->in_channels;
-    for (ptrdiff_t o = 0; o < k->out_channels; o++)
-        for (ptrdiff_t c = 0; c < k->in_channels; c++)
-            transform_taps(k, k->weight + o * k->weight_out + c * k->weight_in,
-                           u + o * k->in_channels + c, place);
-}
-
 /* The outputs of a tile, as far as there are such, for a vector of inputs. */
-INLINE void transform_back(const struct lm_correlation *k, const struct transformed *t,
-                           const real *from, real bias, ptrdiff_t row, ptrdiff_t column,
-                           real *channel) {
-    vec half[2][SIDE];
+INLINE void transform_back(struct lm_range rows, struct lm_range columns, const real *from,
+                           ptrdiff_t place, real bias, const struct lm_correlation *k,
+                           real *to) {
+    vec half[OUTS][SIDE];
     for (int j = 0; j < SIDE; j++) {
-        vec m[SIDE], to[2];
+        vec m[SIDE], y[OUTS];
         for (int i = 0; i < SIDE; i++)
-            m[i] = load(from + (i * SIDE + j) * t->place);
-        of_sums(m, to);
-        half[0][j] = to[0];
-        half[1][j] = to[1];
+            m[i] = load(from + (i * SIDE + j) * place);
+        line_of_sums(m, y);
+        for (int i = 0; i < OUTS; i++)
+            half[i][j] = y[i];
     }
-    for (ptrdiff_t i = 0; i < 2; i++) {
-        vec y[2];
-        of_sums(half[i], y);
-        for (ptrdiff_t j = 0; j < 2; j++)
-            if (row + i >= 0 && row + i < k->rows.count && column + j >= 0 &&
-                column + j < k->columns.count)
-                store(channel + ((k->rows.first + row + i) * k->columns.out + k->columns.first +
-                                 column + j) *
-                                    k->width,
-                      y[j] + bias);
-    }
+    for (int i = 0; i < OUTS; i++)
+        if (rows.from <= i && i < rows.to) {
+            vec y[OUTS];
+            line_of_sums(half[i], y);
+            for (int j = 0; j < OUTS; j++)
+                if (columns.from <= j && j < columns.to)
+                    store(to + (i * k->columns.out + j) * k->width, y[j] + bias);
+        }
 }
 
 /* The outputs of a block in the channels [o, end). */
 static void transform_sums(const struct lm_correlation *k, const struct block *block,
                            const struct transformed *t, ptrdiff_t o, ptrdiff_t end) {
-    ptrdiff_t size = k->rows.out * k->columns.out * k->width;
+    const struct lm_range all = {0, OUTS}, rows = there(block->row, OUTS, k->rows.count);
     const real *from = t->number;
     for (; o < end; o++)
-        for (ptrdiff_t tile = 0; tile < block->tiles; tile++)
+        for (ptrdiff_t tile = 0; tile < block->tiles; tile++) {
+            ptrdiff_t column = block->column + tile * OUTS;
+            struct lm_range columns = there(column, OUTS, k->columns.count);
+            bool whole = rows.to - rows.from == OUTS && columns.to - columns.from == OUTS;
+            ptrdiff_t row = o * k->rows.out + k->rows.first + block->row;
+            real bias = k->bias ? k->bias[o] : 0;
+            real *to = k->out + block->input +
+                       (row * k->columns.out + k->columns.first + column) * k->width;
             for (ptrdiff_t b = 0; b < block->inputs; b += LANES, from += LANES)
-                transform_back(k, t, from, k->bias ? k->bias[o] : 0, block->row,
-                               block->column + 2 * tile, k->out + o * size + block->input + b);
+                if (whole)
+                    transform_back(all, all, from, t->place, bias, k, to + b);
+                else
+                    transform_back(rows, columns, from, t->place, bias, k, to + b);
+        }
+}
+
+/* --- weights ------------------------------------------------------------------------------ */
+
+/* Transformed weights, or what a gradient sums up: (places, `slow` channels, `fast` channels
+ * and room up to `row`). */
+struct weights {
+    bool outs_fast; /* output channels are the fast ones; else input channels */
+    ptrdiff_t slow, fast, row, place;
+    ptrdiff_t slow_step, fast_step; /* in the weights as they are given */
+    real *number;
+};
+
+/* Channels whose weights are near each other are the fast ones. */
+static struct weights weights_of(const struct lm_correlation *k) {
+    struct weights w = {.outs_fast = k->weight_out < k->weight_in};
+    w.slow = w.outs_fast ? k->in_channels : k->out_channels;
+    w.fast = w.outs_fast ? k->out_channels : k->in_channels;
+    w.slow_step = w.outs_fast ? k->weight_in : k->weight_out;
+    w.fast_step = w.outs_fast ? k->weight_out : k->weight_in;
+    w.row = (w.fast + LANES - 1) / LANES * LANES;
+    w.place = w.slow * w.row;
+    return w;
+}
+
+/* U of up to LANES channels, the first of which has its first tap at g. */
+static void transform_taps(const struct lm_correlation *k, const struct weights *w,
+                           const real *g, ptrdiff_t channels, real *u) {
+    real gathered[TAPS][TAPS][LANES] = {{{0}}};
+    for (ptrdiff_t c = 0; c < channels; c++)
+        for (ptrdiff_t i = 0; i < TAPS; i++)
+            for (ptrdiff_t j = 0; j < TAPS; j++)
+                gathered[i][j][c] =
+                    g[c * w->fast_step + i * k->rows.weight_step + j * k->columns.weight_step];
+    vec half[SIDE][TAPS];
+    for (int j = 0; j < TAPS; j++) {
+        vec taps[TAPS], to[SIDE];
+        for (int i = 0; i < TAPS; i++)
+            taps[i] = load(gathered[i][j]);
+        line_of_taps(taps, to);
+        for (int i = 0; i < SIDE; i++)
+            half[i][j] = to[i];
+    }
+    for (int i = 0; i < SIDE; i++) {
+        vec to[SIDE];
+        line_of_taps(half[i], to);
+        for (int j = 0; j < SIDE; j++)
+            store(u + (i * SIDE + j) * w->place, to[j]);
+    }
+}
+
+static void transform_weights(const struct lm_correlation *k, const struct weights *w) {
+    for (ptrdiff_t s = 0; s < w->slow; s++)
+        for (ptrdiff_t f = 0; f < w->fast; f += LANES)
+            transform_taps(k, w, k->weight + s * w->slow_step + f * w->fast_step,
+                           least(LANES, w->fast - f), w->number + s * w->row + f);
 }
 
 /* --- going through the tiles ---------------------------------------------------------------
  */
 
-/* The first output of the first tile: 0, or -1 in a band that begins at an odd one. */
+/* The first output of the first tile: 0, or below in a band that begins within a tile. */
 static ptrdiff_t first_output(const struct lm_axis *axis) {
-    return -(axis->origin % 2);
+    return -(axis->origin % OUTS);
 }
 
-/* `size` tiles x inputs, or those of a row if they are fewer. */
+static ptrdiff_t tiles_from(const struct lm_axis *axis, ptrdiff_t first) {
+    return (axis->count - first + OUTS - 1) / OUTS;
+}
+
+/* `size` tiles x inputs in units of AT_LEAST, or those of a row if they are fewer. */
 static ptrdiff_t block_size(const struct lm_correlation *k, ptrdiff_t size) {
-    ptrdiff_t tiles = (k->columns.count - first_output(&k->columns) + 1) / 2;
-    return least(size, tiles * k->width);
+    ptrdiff_t tiles = tiles_from(&k->columns, first_output(&k->columns));
+    return least(most(size / AT_LEAST, 1) * AT_LEAST, tiles * k->width);
 }
 
-/* work(k, block, context) for all tiles and inputs, at most `size` tiles x inputs at a time,
- * but LM_LANE inputs. */
+/* work(k, block, context) for all tiles and inputs, at most `size` tiles x inputs at a time. */
 static void for_blocks(const struct lm_correlation *k, ptrdiff_t size,
                        void (*work)(const struct lm_correlation *k, const struct block *block,
                                     void *context),
                        void *context) {
-    ptrdiff_t inputs = least(k->width, most(size / LM_LANE, 1) * LM_LANE);
-    ptrdiff_t wide = 2 * most(size / inputs, 1);
-    for (ptrdiff_t i = first_output(&k->rows); i < k->rows.count; i += 2)
-        for (ptrdiff_t j = first_output(&k->columns); j < k->columns.count; j += wide)
+    ptrdiff_t inputs = least(k->width, size), wide = most(size / inputs, 1);
+    for (ptrdiff_t i = first_output(&k->rows); i < k->rows.count; i += OUTS)
+        for (ptrdiff_t j = first_output(&k->columns); j < k->columns.count; j += wide * OUTS)
             for (ptrdiff_t b = 0; b < k->width; b += inputs) {
-                ptrdiff_t left = k->columns.count - j;
                 struct block block = {.row = i,
                                       .column = j,
-                                      .tiles = (least(wide, left) + 1) / 2,
+                                      .tiles = least(wide, tiles_from(&k->columns, j)),
                                       .input = b,
                                       .inputs = least(inputs, k->width - b)};
                 work(k, &block, context);
@@ -208,28 +245,29 @@ static void for_blocks(const struct lm_correlation *k, ptrdiff_t size,
 /* --- outputs ------------------------------------------------------------------------------ */
 
 struct correlating {
-    const real *u; /* (places, output channels, input channels) */
+    struct weights weights;
     struct transformed inputs, sums;
 };
 
 static void correlate_block(const struct lm_correlation *k, const struct block *block,
                             void *context) {
     const struct correlating *with = context;
-    ptrdiff_t in = k->in_channels, out = k->out_channels;
+    const struct weights *w = &with->weights;
+    ptrdiff_t width = block->tiles * block->inputs;
     transform_inputs(k, block, &with->inputs);
-    for (ptrdiff_t o = 0; o < out; o += GROUP) {
-        ptrdiff_t end = least(o + GROUP, out);
+    for (ptrdiff_t o = 0; o < k->out_channels; o += GROUP) {
+        ptrdiff_t end = least(o + GROUP, k->out_channels);
         for (int place = 0; place < PLACES; place++)
             lm_multiply(&(struct lm_multiplication){
                 .outs = end - o,
-                .ins = in,
-                .width = block->tiles * block->inputs,
-                .weight = with->u + (place * out + o) * in,
-                .out_step = in,
-                .in_step = 1,
+                .ins = k->in_channels,
+                .width = width,
+                .weight = w->number + place * w->place + o * (w->outs_fast ? 1 : w->row),
+                .out_step = w->outs_fast ? 1 : w->row,
+                .in_step = w->outs_fast ? w->row : 1,
                 .x = with->inputs.number + place * with->inputs.place,
                 .y = with->sums.number + place * with->sums.place,
-                .y_step = block->tiles * block->inputs});
+                .y_step = width});
         transform_sums(k, block, &with->sums, o, end);
     }
 }
@@ -239,15 +277,15 @@ static size_t reals(ptrdiff_t a, ptrdiff_t b) {
 }
 
 void lm_winograd_correlate(const struct lm_correlation *k) {
-    ptrdiff_t in = k->in_channels, out = k->out_channels;
-    ptrdiff_t numbers = block_size(k, most(NEAR / (PLACES * in) / LM_LANE, 1) * LM_LANE);
-    ptrdiff_t near = in * numbers + APART, sums = GROUP * numbers + APART;
-    real *u = lm_allocate(reals(PLACES, out * in + near + sums), sizeof *u);
-    real *v = u + PLACES * out * in;
-    struct correlating with = {u, {v, near}, {v + PLACES * near, sums}};
-    transform_weights(k, u);
+    ptrdiff_t numbers = block_size(k, NEAREST / (PLACES * k->in_channels));
+    ptrdiff_t inputs = k->in_channels * numbers + APART, sums = GROUP * numbers + APART;
+    struct weights w = weights_of(k);
+    w.number = lm_allocate_room(reals(PLACES, w.place + inputs + sums), sizeof(real));
+    real *v = w.number + PLACES * w.place;
+    struct correlating with = {w, {v, inputs}, {v + PLACES * inputs, sums}};
+    transform_weights(k, &w);
     for_blocks(k, numbers, correlate_block, &with);
-    lm_free(u);
+    lm_free(w.number);
 }
 
 /* --- gradients -----------------------------------------------------------------------------
@@ -257,67 +295,58 @@ struct learning {
     const real *error;
     struct transformed inputs, errors;
     real *sums; /* (places, output channels, input channels) */
+    bool adds;  /* to the sums, but of the first block */
 };
-
-/* A e A^T of one tile and a vector of inputs. */
-INLINE void transform_error(const struct lm_correlation *k, const real *channel, ptrdiff_t row,
-                            ptrdiff_t column, const struct transformed *t, real *at) {
-    vec half[SIDE][2], v[SIDE][SIDE];
-    for (ptrdiff_t j = 0; j < 2; j++) {
-        vec e[2], to[SIDE];
-        for (ptrdiff_t i = 0; i < 2; i++)
-            e[i] = load_from(false, k->rows.out, k->columns.out, k->width, channel, row + i,
-                             column + j);
-        of_errors(e, to);
-        for (int i = 0; i < SIDE; i++)
-            half[i][j] = to[i];
-    }
-    for (int i = 0; i < SIDE; i++)
-        of_errors(half[i], v[i]);
-    store_places(v, t, at);
-}
 
 static void transform_errors(const struct lm_correlation *k, const struct block *block,
                              const real *error, const struct transformed *t) {
     ptrdiff_t size = k->rows.out * k->columns.out * k->width;
     real *at = t->number;
     for (ptrdiff_t o = 0; o < k->out_channels; o++)
-        for (ptrdiff_t tile = 0; tile < block->tiles; tile++)
-            for (ptrdiff_t b = 0; b < block->inputs; b += LANES, at += LANES)
-                transform_error(k, error + o * size + block->input + b, block->row,
-                                block->column + 2 * tile, t, at);
+        for (ptrdiff_t tile = 0; tile < block->tiles; tile++, at += block->inputs) {
+            struct patch patch =
+                patch_at(error + o * size + block->input, k->rows.out, k->columns.out, k->width,
+                         block->row, block->column + tile * OUTS, OUTS);
+            transform_channel(OUTS, &patch, patch.first, block->inputs, t, at);
+        }
 }
 
 static void learn_block(const struct lm_correlation *k, const struct block *block,
                         void *context) {
-    const struct learning *with = context;
+    struct learning *with = context;
     ptrdiff_t pairs = k->out_channels * k->in_channels;
     transform_inputs(k, block, &with->inputs);
     transform_errors(k, block, with->error, &with->errors);
     for (int place = 0; place < PLACES; place++)
-        lm_gemm(false, true, (size_t)k->out_channels, (size_t)k->in_channels,
-                (size_t)(block->tiles * block->inputs),
-                with->errors.number + place * with->errors.place,
-                with->inputs.number + place * with->inputs.place, 1,
-                with->sums + place * pairs);
+        lm_multiply_gradient(
+            &(struct lm_multiplied){.outs = k->out_channels,
+                                    .ins = k->in_channels,
+                                    .width = block->tiles * block->inputs,
+                                    .x = with->inputs.number + place * with->inputs.place,
+                                    .error = with->errors.number + place * with->errors.place},
+            with->adds, with->sums + place * pairs);
+    with->adds = true;
 }
 
-/* gradient += G^T u G of one output and input channel. */
+/* gradient += G^T u G of up to LANES input channels. */
 static void add_taps(const struct lm_correlation *k, const real *u, ptrdiff_t place,
-                     real *gradient) {
-    real half[3][SIDE];
+                     ptrdiff_t channels, real *gradient) {
+    vec half[TAPS][SIDE];
     for (int j = 0; j < SIDE; j++) {
-        real middle[2] = {u[(SIDE + j) * place] / 2, u[(2 * SIDE + j) * place] / 2};
-        half[0][j] = u[j * place] + (middle[0] + middle[1]);
-        half[1][j] = middle[0] - middle[1];
-        half[2][j] = (middle[0] + middle[1]) + u[(3 * SIDE + j) * place];
+        vec at[SIDE], to[TAPS];
+        for (int i = 0; i < SIDE; i++)
+            at[i] = load(u + (i * SIDE + j) * place);
+        line_of_products(at, to);
+        for (int i = 0; i < TAPS; i++)
+            half[i][j] = to[i];
     }
-    for (int i = 0; i < 3; i++) {
-        const real *h = half[i];
-        real *to = gradient + i * k->rows.weight_step;
-        to[0] += h[0] + (h[1] + h[2]) / 2;
-        to[k->columns.weight_step] += (h[1] - h[2]) / 2;
-        to[2 * k->columns.weight_step] += (h[1] + h[2]) / 2 + h[3];
+    for (int i = 0; i < TAPS; i++) {
+        vec g[TAPS];
+        line_of_products(half[i], g);
+        for (int j = 0; j < TAPS; j++)
+            for (ptrdiff_t c = 0; c < channels; c++)
+                gradient[c * k->weight_in + i * k->rows.weight_step +
+                         j * k->columns.weight_step] += g[j][c];
     }
 }
 
@@ -325,13 +354,13 @@ void lm_winograd_gradient(const struct lm_correlation *k, const real *error, rea
     ptrdiff_t in = k->in_channels, out = k->out_channels;
     ptrdiff_t numbers = block_size(k, LONG);
     ptrdiff_t inputs = in * numbers + APART, errors = out * numbers + APART;
-    real *sums = lm_allocate(reals(PLACES, out * in + inputs + errors), sizeof *sums);
-    real *v = sums + PLACES * out * in;
-    struct learning with = {error, {v, inputs}, {v + PLACES * inputs, errors}, sums};
+    real *sums = lm_allocate_room(reals(PLACES, out * in + inputs + errors), sizeof *sums);
+    real *v = sums + PLACES * out * in; /* behind the sums, of which whole vectors are read */
+    struct learning with = {error, {v, inputs}, {v + PLACES * inputs, errors}, sums, false};
     for_blocks(k, numbers, learn_block, &with);
     for (ptrdiff_t o = 0; o < out; o++)
-        for (ptrdiff_t c = 0; c < in; c++)
-            add_taps(k, sums + o * in + c, out * in,
+        for (ptrdiff_t c = 0; c < in; c += LANES)
+            add_taps(k, sums + o * in + c, out * in, least(LANES, in - c),
                      gradient + o * k->weight_out + c * k->weight_in);
     lm_free(sums);
 }
