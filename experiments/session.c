@@ -230,15 +230,22 @@ static bool make_samplers(struct lm_session *session, struct lm_status *status) 
     return true;
 }
 
-/* Of a training step on this rank. */
-static double cost_of_rank(const struct lm_session *session) {
-    int n = session->network->n_layers;
+/* Share the node's processors by what a training step costs the ranks, in operations per input.
+ */
+static void gather_crowd(const struct lm_session *session) {
+    int n = session->network->n_layers, ranks = lm_comm_size();
     double *cost = lm_allocate((size_t)n, sizeof *cost), sum = 0;
-    lm_session_workload(session->settings, session->network, cost);
+    double *exchange = lm_allocate((size_t)ranks, sizeof *exchange);
+    struct lm_workload workload =
+        lm_session_workload(session->settings, session->network, cost);
     for (int l = 0; l < n; l++)
         sum += lm_placement_holds(&session->placement, lm_comm_rank(), l) ? cost[l] : 0;
+    for (int r = 0; r < ranks; r++)
+        exchange[r] = LM_FLOPS_PER_BYTE *
+                      lm_estimate_exchange(&workload, &session->placement, lm_comm_rank(), r);
+    lm_crowd_gather(session->threads, sum, exchange);
     lm_free(cost);
-    return sum;
+    lm_free(exchange);
 }
 
 static void make_cortex(struct lm_session *session) {
@@ -264,7 +271,7 @@ bool lm_session_init(struct lm_session *session, const struct lm_options *option
         return false;
     lm_blas_start();
     session->threads = lm_threads_start(options->threads, lm_comm_node_ranks());
-    lm_crowd_gather(session->threads, cost_of_rank(session));
+    gather_crowd(session);
     make_cortex(session);
     return true;
 }

@@ -2,6 +2,7 @@
 
 #include "batch.h"
 #include "comm.h"
+#include "crowd.h"
 #include "flops.h"
 #include "memory.h"
 #include "peak.h"
@@ -126,7 +127,7 @@ int lm_node_processors(cpu_set_t *set) {
 
 double lm_time_peak(const struct lm_session *session, double seconds) {
     cpu_set_t set;
-    int left = lm_node_processors(&set) - lm_comm_node_rank() * session->threads;
+    int left = lm_node_processors(&set) - lm_crowd_seat() * session->threads;
     int threads = left < session->threads ? left : session->threads;
     lm_comm_rest();
     double rate = threads > 0 ? lm_peak_measure(threads, seconds) : 0, sum = 0;

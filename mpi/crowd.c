@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 static bool crowded;
+static int seat = -1; /* not known: that of a rank among those of the node */
 
 /* --- waiting ------------------------------------------------------------------------------ */
 
@@ -45,16 +46,63 @@ void lm_mpi_wait(MPI_Request *request, MPI_Status *status) {
 
 /* --- processors --------------------------------------------------------------------------- */
 
-bool lm_crowd_choose(int n, const double cost[], int processors, int own[]) {
+/* Ranks and processors: those below `taken` are somebody's own. */
+struct choice {
+    int n, processors, taken;
+    const double *cost, *exchange;
+    int *own; /* (n) */
+};
+
+/* What the busiest processor has to do. */
+static double busiest(const struct choice *choice) {
+    double most = 0;
+    for (int p = -1; p < choice->taken; p++) {
+        double sum = 0;
+        for (int r = 0; r < choice->n; r++)
+            for (int s = 0; choice->own[r] == p && s < choice->n; s++)
+                sum += s == r                ? choice->cost[r]
+                       : choice->own[s] != p ? choice->exchange[r * choice->n + s]
+                                             : 0;
+        sum /= p < 0 ? choice->processors - choice->taken : 1;
+        most = sum > most ? sum : most;
+    }
+    return most;
+}
+
+/* Let the rank join another on its processor that relieves the busiest one most; false if none
+ * does. */
+static bool join(struct choice *choice) {
+    double least = busiest(choice);
+    int rank = -1, processor = -1;
+    for (int r = 0; r < choice->n; r++)
+        for (int p = 0; choice->own[r] < 0 && p < choice->taken; p++) {
+            choice->own[r] = p;
+            double time = busiest(choice);
+            choice->own[r] = -1;
+            if (time < least) {
+                least = time;
+                rank = r;
+                processor = p;
+            }
+        }
+    if (rank >= 0)
+        choice->own[rank] = processor;
+    return rank >= 0;
+}
+
+bool lm_crowd_choose(int n, const double cost[], const double exchange[], int processors,
+                     int own[]) {
+    struct choice choice = {n, processors, 0, cost, exchange, own};
     double sum = 0;
-    int taken = 0;
     for (int r = 0; r < n; r++)
         sum += cost[r];
     for (int r = 0; r < n; r++) {
         bool much = cost[r] * processors > sum;
-        own[r] = much && taken + 1 < processors ? taken++ : -1;
+        own[r] = much && choice.taken + 1 < processors ? choice.taken++ : -1;
     }
-    return taken > 0;
+    while (join(&choice))
+        continue;
+    return choice.taken > 0;
 }
 
 /* Processor number `index` of a set. */
@@ -105,18 +153,53 @@ static bool is_free(const cpu_set_t *mine, const cpu_set_t *all) {
     return bound;
 }
 
-static void share_processors(const cpu_set_t *mine, const cpu_set_t *all, double cost) {
-    int n = lm_comm_node_ranks();
+/* (n, n) of the node's ranks, from what each exchanges with those of the job. */
+static double *gather_exchange(int n, const double exchange[]) {
+    int *rank = lm_allocate((size_t)n, sizeof *rank), mine = lm_comm_rank();
+    double *row = lm_allocate((size_t)n, sizeof *row);
+    double *all = lm_allocate(lm_product((size_t)n, (size_t)n), sizeof *all);
+    LM_MPI(MPI_Allgather(&mine, 1, MPI_INT, rank, 1, MPI_INT, lm_comm_node()));
+    for (int r = 0; r < n; r++)
+        row[r] = exchange ? exchange[rank[r]] : 0;
+    LM_MPI(MPI_Allgather(row, n, MPI_DOUBLE, all, n, MPI_DOUBLE, lm_comm_node()));
+    lm_free(rank);
+    lm_free(row);
+    return all;
+}
+
+/* The first rank on each processor that is somebody's own, then the first of the others. */
+static int find_seat(int n, const int own[], int rank) {
+    int taken = 0, before = 0;
+    for (int r = 0; r < n; r++)
+        taken = own[r] >= taken ? own[r] + 1 : taken;
+    for (int r = 0; r < rank; r++)
+        before += own[r] == own[rank];
+    if (own[rank] >= 0)
+        return before == 0 ? own[rank] : n;
+    return taken + before;
+}
+
+static void share_processors(const cpu_set_t *mine, const cpu_set_t *all, double cost,
+                             const double exchange[]) {
+    int n = lm_comm_node_ranks(), rank = lm_comm_node_rank();
     double *costs = lm_allocate((size_t)n, sizeof *costs);
+    double *exchanges = gather_exchange(n, exchange);
     int *own = lm_allocate((size_t)n, sizeof *own);
     LM_MPI(MPI_Allgather(&cost, 1, MPI_DOUBLE, costs, 1, MPI_DOUBLE, lm_comm_node()));
-    if (is_free(mine, all) && lm_crowd_choose(n, costs, CPU_COUNT(all), own))
-        bind(all, n, own, lm_comm_node_rank(), first_processor(all));
+    if (is_free(mine, all) && lm_crowd_choose(n, costs, exchanges, CPU_COUNT(all), own)) {
+        bind(all, n, own, rank, first_processor(all));
+        seat = find_seat(n, own, rank);
+    }
     lm_free(costs);
+    lm_free(exchanges);
     lm_free(own);
 }
 
-void lm_crowd_gather(int threads, double cost) {
+int lm_crowd_seat(void) {
+    return seat < 0 ? lm_comm_node_rank() : seat;
+}
+
+void lm_crowd_gather(int threads, double cost, const double exchange[]) {
     cpu_set_t mine, all;
     int sum;
     CPU_ZERO(&mine);
@@ -124,7 +207,8 @@ void lm_crowd_gather(int threads, double cost) {
     all = mine;
     lm_comm_node_unite(&all, sizeof all);
     LM_MPI(MPI_Allreduce(&threads, &sum, 1, MPI_INT, MPI_SUM, lm_comm_node()));
+    seat = -1;
     crowded = CPU_COUNT(&all) > 0 && sum > CPU_COUNT(&all); /* 0: not known */
     if (everywhere(may_bind() && threads == 1) && crowded)
-        share_processors(&mine, &all, cost);
+        share_processors(&mine, &all, cost, exchange);
 }

@@ -6,8 +6,8 @@
 #define LAMINA_DISTANCE_H
 
 /* Seconds, at best, between the first two threads of the node's first rank, or if ranks have
- * one thread each, between the node's first two ranks; 0 if there is but one. `threads`: of
- * each rank. Collective; takes a few milliseconds. */
+ * one thread each, between the two with the first seats (crowd.h); 0 if there is but one.
+ * `threads`: of each rank. Collective; takes a few milliseconds. */
 double lm_distance_measure(int threads);
 
 #endif

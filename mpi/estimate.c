@@ -24,6 +24,22 @@ static double edge_traffic(const struct lm_workload *workload, const struct lm_e
     return messages * (double)workload->network->layers[edge->parent].units;
 }
 
+double lm_estimate_exchange(const struct lm_workload *workload,
+                            const struct lm_placement *placement, int a, int b) {
+    int replica = a / placement->n_ranks;
+    if (a == b || b / placement->n_ranks != replica)
+        return 0;
+    double sum = 0;
+    for (int e = 0; e < workload->network->n_edges; e++) {
+        const struct lm_edge *edge = &workload->network->edges[e];
+        int parent = placement->rank[edge->parent], child = placement->rank[edge->child];
+        int first = a % placement->n_ranks, second = b % placement->n_ranks;
+        if ((parent == first && child == second) || (parent == second && child == first))
+            sum += edge_traffic(workload, edge);
+    }
+    return sum * (double)sizeof(real);
+}
+
 /* Bytes that rank `rank` of a replica exchanges with other layers for one input. */
 static double between_bytes(const struct lm_workload *workload,
                             const struct lm_placement *placement, int rank) {

@@ -63,6 +63,30 @@ START_TEST(bytes_are_those_of_the_messages) {
 }
 END_TEST
 
+/* Two ranks' exchange is that of their link for one input; replicas have none with each other.
+ */
+START_TEST(ranks_exchange_over_their_links) {
+    const double costs[LAYERS] = {1, 1, 1, 1};
+    struct lm_network *network = chain();
+    struct lm_placement placement;
+    struct lm_status status;
+    struct lm_placement_plan plan = {.n_ranks = 6, .n_replicas = 2}; /* a, b c, d */
+    int by_hand[LAYERS] = {0, 1, 1, 2};
+    plan.by_hand = by_hand;
+    ck_assert(lm_placement_init(&placement, network, &plan, &status));
+    struct lm_workload workload = {
+        network, lm_rule_find("strict", "deviation"), N, BATCH, CHUNK, costs};
+    for (int a = 0; a < 6; a++)
+        for (int b = 0; b < 6; b++) {
+            bool linked = a / 3 == b / 3 && (a - b == 1 || b - a == 1);
+            ck_assert_double_eq(lm_estimate_exchange(&workload, &placement, a, b),
+                                linked ? (2 * N + 1) * UNITS * (double)sizeof(real) : 0);
+        }
+    lm_placement_clear(&placement);
+    lm_network_destroy(network);
+}
+END_TEST
+
 /* Where layers cost little, messages decide. */
 START_TEST(messages_count) {
     ck_assert(estimate("strict", 2, 1, BATCH, 1).speed_up < 1);
@@ -72,5 +96,6 @@ END_TEST
 
 int main(void) {
     return RUN_TESTS("estimate", speed_up_is_that_of_the_busiest_rank,
-                     bytes_are_those_of_the_messages, messages_count);
+                     bytes_are_those_of_the_messages, ranks_exchange_over_their_links,
+                     messages_count);
 }

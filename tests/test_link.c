@@ -144,7 +144,7 @@ END_TEST
 /* Ranks that sleep while they wait miss nothing. */
 START_TEST(crowded_ranks_wait_asleep) {
     struct ring *ring = ring_create(1, 0);
-    lm_crowd_gather(1 << 16, 1); /* more than any node has */
+    lm_crowd_gather(1 << 16, 1, NULL); /* more than any node has */
     for (int c = 0; c < CHUNKS; c++) {
         receive_chunk(ring, c);
         send_chunk(ring, c, 1);
@@ -153,7 +153,7 @@ START_TEST(crowded_ranks_wait_asleep) {
         c % 2 ? end_chunk(ring, c) : poll_chunk(ring, c);
         expect_chunk(ring, c, 1);
     }
-    lm_crowd_gather(0, 1);
+    lm_crowd_gather(0, 1, NULL);
     ring_destroy(ring);
 }
 END_TEST
