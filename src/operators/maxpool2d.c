@@ -26,8 +26,8 @@ struct windows {
 /* The winner of a window, and its place. The candidates are x, or the changes (x - old) + dx of
  * the maximum `old` that each unit would bring about if it won: they have the same order as
  * x + dx, and no change is lost against a large x. */
-INLINE void choose(const struct windows *w, const real *x, const real *dx, vec old, vec *top,
-                   vec *winner) {
+INLINE void choose_winner(const struct windows *w, const real *x, const real *dx, vec old,
+                          vec *top, vec *winner) {
     *top = *winner = (vec){0};
     for (size_t i = 0; i < w->rows; i++)
         for (size_t j = 0; j < w->columns; j++) {
@@ -35,28 +35,27 @@ INLINE void choose(const struct windows *w, const real *x, const real *dx, vec o
             vec candidate = load(x + at);
             if (dx)
                 candidate = (candidate - old) + load(dx + at);
-            mask wins = (candidate > *top) | (candidate != candidate);
-            if (i + j == 0)
-                wins = ~(mask){0};
-            *top = pick(wins, candidate, *top);
-            *winner = pick(wins, (vec){0} + (real)(i * w->columns + j), *winner);
+            flags wins = either(above(candidate, *top), unordered(candidate, candidate));
+            *top = i + j == 0 ? candidate : choose(wins, candidate, *top);
+            if (i + j > 0)
+                *winner = choose(wins, (vec){0} + (real)(i * w->columns + j), *winner);
         }
 }
 
 /* As relu's: a NaN stays one. */
 INLINE void rectify(vec *top, vec *winner) {
-    mask on = *top > 0;
-    *winner = pick(on, *winner, (vec){0} + POOL_NOWHERE);
-    *top = (vec)((mask)*top & (on | (*top != *top)));
+    flags on = above(*top, (vec){0});
+    *winner = choose(on, *winner, (vec){0} + POOL_NOWHERE);
+    *top = only(either(on, unordered(*top, *top)), *top);
 }
 
 /* The change of the rectified maximum when that moves from `old` by `top`: see relu.c. */
 INLINE void rectify_change(vec old, vec *top, vec *winner) {
     vec moved = old + *top;
-    mask was_on = old > 0, on = moved > 0;
-    vec when_on = pick(was_on, *top, moved), when_off = (vec)((mask)-old & was_on);
-    *winner = pick(on, *winner, (vec){0} + POOL_NOWHERE);
-    *top = pick(on | (moved != moved), when_on, when_off);
+    flags was_on = above(old, (vec){0}), on = above(moved, (vec){0});
+    vec when_on = choose(was_on, *top, moved), when_off = only(was_on, -old);
+    *winner = choose(on, *winner, (vec){0} + POOL_NOWHERE);
+    *top = choose(either(on, unordered(moved, moved)), when_on, when_off);
 }
 
 /* One window; y, the output at x, only with dx. */
@@ -64,8 +63,8 @@ INLINE void pool(const struct windows *w, bool rectifies, const real *x, const r
                  const real *dx, real *best, real *place) {
     vec old = dx ? load(y) : (vec){0}, top, winner;
     if (dx && rectifies)
-        choose(w, x, NULL, old, &old, &winner);
-    choose(w, x, dx, old, &top, &winner);
+        choose_winner(w, x, NULL, old, &old, &winner);
+    choose_winner(w, x, dx, old, &top, &winner);
     if (dx && rectifies)
         rectify_change(old, &top, &winner);
     else if (rectifies)
@@ -123,7 +122,7 @@ INLINE void spread(size_t rows, size_t columns, bool add, size_t row, size_t wid
     for (size_t i = 0; i < rows; i++)
         for (size_t j = 0; j < columns; j++) {
             real *at = ex + i * row + j * width;
-            vec there = (vec)((mask)error & (winner == (real)(i * columns + j)));
+            vec there = only(equal(winner, (vec){0} + (real)(i * columns + j)), error);
             store(at, add ? load(at) + there : there);
         }
 }

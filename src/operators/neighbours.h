@@ -22,6 +22,7 @@ INLINE void sum_neighbours(int channels, int rows, int columns, const real *weig
             for (int j = 0; j < columns; j++)
                 sum[o][i][j] = bias[o] - (vec){0};
     for (int r = 0; r < SIDE; r++, x += x_row, weight += SIDE * channels)
+#pragma GCC unroll 3 /* so that inputs stay in registers */
         for (int t = 0; t < SIDE; t++) {
             for (int i = 0; i < rows; i++)
                 for (int j = t ? t + columns - 1 : 0; j < t + columns; j++)

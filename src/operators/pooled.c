@@ -24,18 +24,20 @@ struct tile {
  * above zero have the order of their bits, which more of a processor's units compare; what
  * order the others have does not matter. */
 INLINE void pool_window(vec sum[WINDOW][WINDOW], real *y, real *place) {
-    mask side[WINDOW], right[WINDOW], lost = {0};
+    const vec nan = (vec)(~(wholes){0}), none = POOL_NOWHERE - (vec){0};
+    wholes best[WINDOW];
+    vec at[WINDOW];
     for (int i = 0; i < WINDOW; i++) {
-        mask a = (mask)sum[i][0], b = (mask)sum[i][1];
-        side[i] = larger(a, b);
-        right[i] = b > a;
-        lost |= unordered(sum[i][0], sum[i][1]);
+        wholes left = (wholes)sum[i][0], right = (wholes)sum[i][1];
+        best[i] = larger(left, right);
+        at[i] = choose(above_whole(right, left), (real)(WINDOW * i + 1) - (vec){0},
+                       (real)(WINDOW * i) - (vec){0});
     }
-    mask below = side[1] > side[0], top = larger(side[0], side[1]);
-    right[0] = (right[0] & ~below) | (right[1] & below);
-    store(y, (vec)(larger(top, (mask){0}) | lost)); /* all bits are a NaN */
-    mask at = (right[0] & 1) | (below & 2), nowhere = lost | (top < 1);
-    store(place, __builtin_convertvector(at | (nowhere & POOL_NOWHERE), vec));
+    flags lost = either(unordered(sum[0][0], sum[0][1]), unordered(sum[1][0], sum[1][1]));
+    wholes top = larger(best[0], best[1]), zero = {0};
+    vec winner = choose(above_whole(best[1], best[0]), at[1], at[0]);
+    store(y, choose(lost, nan, (vec)larger(top, zero)));
+    store(place, choose(either(lost, above_whole(zero + 1, top)), none, winner));
 }
 
 /* A row of windows. */
@@ -83,23 +85,22 @@ struct sums {
     vec tap[SIDE][SIDE], error;
 };
 
-INLINE void pull_window(const struct lm_pooled *p, const real *x, vec winner, mask error,
+INLINE void pull_window(const struct lm_pooled *p, const real *x, vec winner, vec error,
                         struct sums *sums) {
-    vec at[WINDOW][WINDOW];
-    for (int i = 0; i < WINDOW; i++)
-        for (int j = 0; j < WINDOW; j++)
-            at[i][j] = (vec)(error & (winner == (real)(i * WINDOW + j)));
-    sums->error += (vec)(error & (winner >= 0));
-    for (int i = 0; i < PATCH; i++)
-        for (int j = 0; j < PATCH; j++) {
-            vec input = keep(load(x + i * p->x_row + j * p->width));
-            for (int k = 0; k < WINDOW; k++)
-                for (int l = 0; l < WINDOW; l++) {
-                    int m = i - k, n = j - l;
-                    if (0 <= m && m < SIDE && 0 <= n && n < SIDE)
-                        sums->tap[m][n] = add_product(sums->tap[m][n], at[k][l], input);
-                }
-        }
+    const vec zero = {0};
+    flags below = above(winner, zero + 1);
+    flags right = either(equal(winner, zero + 1), equal(winner, zero + 3));
+    error = only(above(winner, zero - 1), error);
+    sums->error += error;
+    for (int i = 0; i < SIDE; i++) {
+        vec row[PATCH]; /* of the winner's inputs, if it is on the left or on the right */
+        for (int j = 0; j < PATCH; j++)
+            row[j] = choose(below, load(x + (i + 1) * p->x_row + j * p->width),
+                            load(x + i * p->x_row + j * p->width));
+        for (int j = 0; j < SIDE; j++)
+            sums->tap[i][j] =
+                add_product(sums->tap[i][j], error, choose(right, row[j + 1], row[j]));
+    }
 }
 
 /* A row of windows of one channel. */
@@ -110,7 +111,7 @@ static __attribute__((noinline)) void pull_row(const struct lm_pooled *from, con
     struct sums sum = *sums;
     for (ptrdiff_t c = p->columns; c > 0; c--, x += WINDOW * p->width)
         for (ptrdiff_t b = 0; b < p->width; b += LANES, place += LANES, error += LANES)
-            pull_window(p, x + b, load(place), (mask)load(error), &sum);
+            pull_window(p, x + b, load(place), load(error), &sum);
     *sums = sum;
 }
 
