@@ -9,6 +9,8 @@ enum {
     TAPS = SIDE * SIDE,
     /* channels whose sums are in registers, beside a row of inputs, a tap and what GCC needs */
     CHANNELS = (REGISTERS - 8) / (WINDOW * WINDOW),
+    /* channels whose taps are: they share inputs */
+    TOGETHER = REGISTERS / 16,
 };
 
 /* A tile of output channels. */
@@ -85,45 +87,84 @@ struct sums {
     vec tap[SIDE][SIDE], error;
 };
 
-INLINE void pull_window(const struct lm_pooled *p, const real *x, vec winner, vec error,
-                        struct sums *sums) {
-    const vec zero = {0};
-    flags below = above(winner, zero + 1);
-    flags right = either(equal(winner, zero + 1), equal(winner, zero + 3));
-    error = only(above(winner, zero - 1), error);
-    sums->error += error;
-    for (int i = 0; i < SIDE; i++) {
-        vec row[PATCH]; /* of the winner's inputs, if it is on the left or on the right */
-        for (int j = 0; j < PATCH; j++)
-            row[j] = choose(below, load(x + (i + 1) * p->x_row + j * p->width),
-                            load(x + i * p->x_row + j * p->width));
-        for (int j = 0; j < SIDE; j++)
-            sums->tap[i][j] =
-                add_product(sums->tap[i][j], error, choose(right, row[j + 1], row[j]));
+/* A vector of windows' errors, and where in them the winners are. */
+struct winners {
+    flags below, right;
+    vec error;
+};
+
+INLINE struct winners winners_at(const real *place, const real *error) {
+    const vec zero = {0}, winner = load(place);
+    return (struct winners){above(winner, zero + 1),
+                            either(equal(winner, zero + 1), equal(winner, zero + 3)),
+                            only(above(winner, zero - 1), load(error))};
+}
+
+INLINE void load_row(const struct lm_pooled *p, const real *x, vec row[PATCH]) {
+    for (int j = 0; j < PATCH; j++)
+        row[j] = TOGETHER > 1 ? keep(load(x + j * p->width)) : load(x + j * p->width);
+}
+
+/* Windows of some channels, whose places and errors are `next` numbers apart. */
+INLINE void pull_window(int channels, const struct lm_pooled *p, const real *x,
+                        const real *place, const real *error, ptrdiff_t next,
+                        struct sums sums[TOGETHER]) {
+    struct winners at[TOGETHER];
+    vec row[PATCH], below[PATCH];
+    load_row(p, x, row);
+    for (int o = 0; o < channels; o++) {
+        at[o] = winners_at(place + o * next, error + o * next);
+        sums[o].error += at[o].error;
+    }
+#pragma GCC unroll 3
+    for (int i = 0; i < SIDE; i++, memcpy(row, below, sizeof row)) {
+        load_row(p, x + (i + 1) * p->x_row, below);
+        for (int o = 0; o < channels; o++) {
+            vec input[PATCH]; /* that the winner meets, if it is on the left or on the right */
+            for (int j = 0; j < PATCH; j++)
+                input[j] = choose(at[o].below, below[j], row[j]);
+            for (int j = 0; j < SIDE; j++)
+                sums[o].tap[i][j] = add_product(sums[o].tap[i][j], at[o].error,
+                                                choose(at[o].right, input[j + 1], input[j]));
+        }
     }
 }
 
-/* A row of windows of one channel. */
-static __attribute__((noinline)) void pull_row(const struct lm_pooled *from, const real *x,
-                                               const real *place, const real *error,
-                                               struct sums *sums) {
+/* A row of windows of some channels. */
+INLINE void pull_row(int channels, const struct lm_pooled *from, const real *x,
+                     const real *place, const real *error, struct sums sums[TOGETHER]) {
     const struct lm_pooled copy = *from, *p = &copy; /* in registers, whatever is stored */
-    struct sums sum = *sums;
+    const ptrdiff_t next = p->rows * p->columns * p->width;
+    struct sums sum[TOGETHER];
+    memcpy(sum, sums, (size_t)channels * sizeof *sums);
     for (ptrdiff_t c = p->columns; c > 0; c--, x += WINDOW * p->width)
         for (ptrdiff_t b = 0; b < p->width; b += LANES, place += LANES, error += LANES)
-            pull_window(p, x + b, load(place), load(error), &sum);
-    *sums = sum;
+            pull_window(channels, p, x + b, place, error, next, sum);
+    memcpy(sums, sum, (size_t)channels * sizeof *sums);
+}
+
+static __attribute__((noinline)) void pull_rows(int channels, const struct lm_pooled *p,
+                                                const real *place, const real *error,
+                                                struct sums sums[TOGETHER]) {
+    ptrdiff_t row = p->columns * p->width;
+    for (ptrdiff_t r = 0; r < p->rows; r++, place += row, error += row)
+        if (channels == TOGETHER)
+            pull_row(TOGETHER, p, p->x + r * WINDOW * p->x_row, place, error, sums);
+        else
+            pull_row(1, p, p->x + r * WINDOW * p->x_row, place, error, sums);
 }
 
 void lm_pooled_gradient(const struct lm_pooled *p, const real *place, const real *error,
                         real *weights, real *biases) {
-    ptrdiff_t row = p->columns * p->width;
-    for (ptrdiff_t o = 0; o < p->channels; o++, weights += TAPS, biases++) {
-        struct sums sums = {0};
-        for (ptrdiff_t r = 0; r < p->rows; r++, place += row, error += row)
-            pull_row(p, p->x + r * WINDOW * p->x_row, place, error, &sums);
-        for (int i = 0; i < TAPS; i++)
-            weights[i] = add_up(sums.tap[i / SIDE][i % SIDE]);
-        *biases = add_up(sums.error);
+    const ptrdiff_t size = p->rows * p->columns * p->width;
+    for (ptrdiff_t o = 0, n; o < p->channels; o += n) {
+        struct sums sums[TOGETHER] = {0};
+        n = o + TOGETHER <= p->channels ? TOGETHER : 1;
+        pull_rows((int)n, p, place + o * size, error + o * size, sums);
+        for (ptrdiff_t k = 0; k < n; k++) {
+            for (int i = 0; i < TAPS; i++)
+                weights[(o + k) * TAPS + i] = add_up(sums[k].tap[i / SIDE][i % SIDE]);
+            biases[o + k] = add_up(sums[k].error);
+        }
     }
 }
