@@ -341,7 +341,7 @@ static bool write_costs(struct lm_output *output, struct lm_status *status) {
     double *mine = lm_allocate(n, sizeof *mine), *all = lm_allocate(ranks * n, sizeof *all);
     for (int i = 0; i < lm_cortex_layers(session->cortex); i++) {
         const struct lm_layer *layer = lm_cortex_layer(session->cortex, i);
-        mine[layer->index] = layer->seconds;
+        mine[layer->index] = lm_layer_seconds(layer);
     }
     lm_comm_gather(mine, n, all);
     for (size_t i = n; i < ranks * n; i++)

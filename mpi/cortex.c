@@ -179,8 +179,10 @@ struct job {
     long begun, steps;
     struct lm_schedule *schedule; /* NULL: there are links, and chunks belong to threads */
     struct lm_tally *tally;       /* NULL: no chunk learns on its own */
-    double *seconds;              /* (threads, LM_PASSES) */
+    double *seconds;              /* (threads, SECONDS): LM_PASSES of each */
 };
+
+enum { SECONDS = LM_APART / sizeof(double) };
 
 static void run_threads(struct lm_cortex *cortex, const struct job *job) {
 #pragma omp parallel num_threads(cortex->plan.threads)
@@ -196,7 +198,7 @@ static void run_threads(struct lm_cortex *cortex, const struct job *job) {
                                        .n_chunks = cortex->n_chunks,
                                        .end = job->steps,
                                        .scratch = &cortex->scratch[thread],
-                                       .seconds = job->seconds + thread * LM_PASSES};
+                                       .seconds = job->seconds + thread * SECONDS};
         if (!job->schedule)
             lm_pipeline_run(&pipeline);
         while (job->schedule && lm_schedule_take(job->schedule, thread, &turn)) {
@@ -293,7 +295,8 @@ static void add_seconds(const struct lm_cortex *cortex, const struct job *job,
     int threads = cortex->plan.threads;
     double *seconds = job->passes->seconds;
     for (int i = 0; seconds && i < threads * LM_PASSES; i++)
-        seconds[i % LM_PASSES] += job->seconds[i] / threads;
+        seconds[i % LM_PASSES] +=
+            job->seconds[i / LM_PASSES * SECONDS + i % LM_PASSES] / threads;
     if (seconds && job->passes->learn)
         seconds[LM_PASS_LEARN] += learning;
 }
@@ -306,7 +309,7 @@ void lm_cortex_run(struct lm_cortex *cortex, const struct lm_passes *passes) {
     int n = cortex->n_chunks;
     long steps = lm_pipeline_steps(passes, learns ? cortex->nodes.n : 0);
     double *left = lm_allocate((size_t)steps + 1, sizeof *left);
-    double *seconds = lm_allocate((size_t)(threads * LM_PASSES), sizeof *seconds);
+    double *seconds = lm_allocate((size_t)(threads * SECONDS), sizeof *seconds);
     struct lm_schedule schedule = {.threads = threads,
                                    .n_chunks = n,
                                    .width = cortex->nodes.width,

@@ -55,8 +55,9 @@ static long inference_end(const struct lm_pipeline *pipeline) {
 /* A pass has worked on a layer since `start`. */
 static void spent(const struct lm_pipeline *pipeline, enum lm_pass pass, struct lm_layer *layer,
                   double start) {
-    lm_layer_spent(layer, start);
-    pipeline->seconds[pass] += omp_get_wtime() - start;
+    double seconds = omp_get_wtime() - start;
+    lm_layer_spent(layer, seconds);
+    pipeline->seconds[pass] += seconds;
 }
 
 /* --- feedforward -------------------------------------------------------------------------- */

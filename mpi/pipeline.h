@@ -23,7 +23,8 @@ struct lm_pipeline {
     int chunk, stride, n_chunks;
     long first, end;
     const struct lm_scratch *scratch;
-    double *seconds; /* (LM_PASSES) of this thread: what the passes take is added */
+    double *seconds; /* (LM_PASSES) of this thread, LM_APART from others': what the passes take
+                        is added */
 };
 
 /* Steps of a chunk in all, with so many nodes that learn; of inference among them; the pass of

@@ -40,6 +40,7 @@ struct lm_layer *lm_layer_create(const struct lm_network *network, int index,
     layer->exact = exact ? lm_allocate(n, sizeof(real)) : NULL;
     for (int m = 0; m < optimizer->n_moments; m++)
         layer->moment[m] = lm_allocate(n, sizeof(real));
+    layer->clocks = lm_allocate(LM_CLOCKS, sizeof *layer->clocks);
     layer->n_chunks = (int)((batch + chunk - 1) / chunk);
     layer->chunks = lm_allocate((size_t)layer->n_chunks, sizeof *layer->chunks);
     for (int c = 0; c < layer->n_chunks; c++)
@@ -61,6 +62,7 @@ void lm_layer_destroy(struct lm_layer *layer) {
         lm_free(chunk->child_feedback);
     }
     lm_free(layer->chunks);
+    lm_free(layer->clocks);
     lm_free(layer->parameters);
     lm_free(layer->gradient);
     lm_free(layer->exact);
@@ -131,10 +133,17 @@ void lm_layer_update(struct lm_layer *layer, const struct lm_optimizer *optimize
     }
 }
 
-void lm_layer_spent(struct lm_layer *layer, double start) {
-    double time = omp_get_wtime() - start;
+void lm_layer_spent(struct lm_layer *layer, double seconds) {
+    struct lm_clock *clock = &layer->clocks[omp_get_thread_num() % LM_CLOCKS];
 #pragma omp atomic
-    layer->seconds += time;
+    clock->seconds += seconds;
+}
+
+double lm_layer_seconds(const struct lm_layer *layer) {
+    double sum = 0;
+    for (int i = 0; i < LM_CLOCKS; i++)
+        sum += layer->clocks[i].seconds;
+    return sum;
 }
 
 /* Squares of the errors of each input, summed over the units. */

@@ -11,6 +11,10 @@
 
 #include <stdint.h>
 
+/* Numbers that threads write lie so many bytes apart: they would wait for each other's lines,
+ * which processors fetch in pairs. */
+enum { LM_APART = 128 };
+
 /* One layer's state for one chunk. All arrays are (units, width) unless said
  * otherwise. Pointers to parents and children point into their layers when these live
  * on the same rank, else into the buffers of a link: set by the cortex, not owned. */
@@ -40,6 +44,12 @@ struct lm_layer_chunk {
     const real **child_feedback;            /* (children) J^T eps of each child */
 };
 
+/* What threads have computed. */
+struct lm_clock {
+    double seconds;
+    char apart[LM_APART - sizeof(double)];
+};
+
 struct lm_layer {
     const struct lm_plan *plan; /* not owned */
     int index;                  /* layer of the network */
@@ -49,7 +59,7 @@ struct lm_layer {
     real *gradient;               /* of the rule in use, like parameters */
     real *exact;                  /* of backprop, for comparison; NULL until asked for */
     real *moment[LM_MAX_MOMENTS]; /* of the optimizer */
-    double seconds;               /* that all threads have computed on it */
+    struct lm_clock *clocks;      /* (LM_CLOCKS) of threads with so many numbers in turn */
     int n_chunks;                 /* capacity */
     struct lm_layer_chunk *chunks;
 };
@@ -92,8 +102,12 @@ void lm_layer_forward(struct lm_layer *layer, int c, const struct lm_scratch *sc
 void lm_layer_update(struct lm_layer *layer, const struct lm_optimizer *optimizer, long t,
                      double rate, double momentum);
 
-/* A thread has computed on the layer since `start`, a time of omp_get_wtime. Thread-safe. */
-void lm_layer_spent(struct lm_layer *layer, double start);
+/* A thread of a parallel region has computed on the layer for so many seconds. Thread-safe. */
+enum { LM_CLOCKS = 32 };
+void lm_layer_spent(struct lm_layer *layer, double seconds);
+
+/* What all threads have. */
+double lm_layer_seconds(const struct lm_layer *layer);
 
 /* Half the squared norm of eps over the inputs of chunk c: the layer's energy. */
 double lm_layer_energy(const struct lm_layer *layer, int c);

@@ -188,7 +188,7 @@ static void learn_lane(const struct lm_learning *learning, const struct task *ta
     const struct lane *lane = &learning->lanes[i];
     double start = omp_get_wtime();
     learn_node(task, lane->layer, learning->spans[i], learning->sums[i], lane->levels, scratch);
-    lm_layer_spent(lane->layer, start);
+    lm_layer_spent(lane->layer, omp_get_wtime() - start);
 }
 
 static void run_group(struct lm_learning *learning, const struct task *task, int n,

@@ -133,5 +133,5 @@ void lm_tally_learn(struct lm_tally *tally, const struct lm_rule *rule,
     for (int k = 0; k < lesson->n; k++)
         if (lesson->nodes[k].first <= chunk && chunk < lesson->nodes[k].end)
             add(&adding, lesson->nodes[k], chunk);
-    lm_layer_spent(lesson->layer, start);
+    lm_layer_spent(lesson->layer, omp_get_wtime() - start);
 }
