@@ -3,7 +3,8 @@
 #include "transpose.h"
 
 enum {
-    PANEL = 8 * TILE,       /* units whose weights for a block stay in the L2 cache */
+    PANEL = 48,             /* units whose weights for a block stay in the L2 cache */
+    LONG = 128,             /* inputs that high tiles are worth while for */
     FAR = 4096,             /* weights that far apart get into each other's way in a cache */
     ACROSS = BROAD * LANES, /* units of x that are transposed together */
     DEEP = 64,              /* inputs likewise */
@@ -11,14 +12,14 @@ enum {
 };
 
 INLINE void store_tile(int outs, int vectors, const struct lm_multiplication *p,
-                       vec sum[TILE][BROAD], real *y) {
+                       vec sum[HIGH][BROAD], real *y) {
     for (int k = 0; k < outs; k++)
         for (int v = 0; v < vectors; v++)
             store(y + k * p->y_step + v * LANES, sum[k][v]);
 }
 
 INLINE void relax_tile(int outs, int vectors, bool by_error, const struct lm_multiplication *p,
-                       vec sum[TILE][BROAD], real *y) {
+                       vec sum[HIGH][BROAD], real *y) {
     const struct lm_relaxation by = *p->relaxation; /* in registers, whatever is stored */
     for (int k = 0; k < outs; k++)
         for (int v = 0; v < vectors; v++)
@@ -30,7 +31,7 @@ INLINE void product_tile(int outs, int vectors, const struct lm_multiplication *
                          ptrdiff_t b) {
     const real *x = p->x + b, *w = p->weight + o * p->out_step;
     real *y = p->y + o * p->y_step + b;
-    vec sum[TILE][BROAD];
+    vec sum[HIGH][BROAD];
     for (int k = 0; k < outs; k++)
         for (int v = 0; v < vectors; v++) {
             sum[k][v] = p->adds ? load(y + k * p->y_step + v * LANES)
@@ -69,27 +70,29 @@ INLINE void product_narrow(int outs, const struct lm_multiplication *p, ptrdiff_
     product_tile(outs, NARROW, p, o, b);
 }
 
-INLINE void product_broad(ptrdiff_t outs, const struct lm_multiplication *p, ptrdiff_t o,
+INLINE void product_broad(int outs, const struct lm_multiplication *p, ptrdiff_t o,
                           ptrdiff_t b) {
-    if (outs == FLAT)
-        product_tile(FLAT, BROAD, p, o, b);
-    else if (outs == FLAT - 1)
-        product_tile(FLAT - 1, BROAD, p, o, b);
-    else
-        product_tile(1, BROAD, p, o, b);
+    product_tile(outs < FLAT ? outs : FLAT, BROAD, p, o, b);
+}
+
+/* The most units of a tile: short sums, which begin and end often, are quicker in low ones. */
+static ptrdiff_t highest(const struct lm_multiplication *p, int vectors) {
+    if (p->ins < LONG && vectors > NARROW)
+        return vectors == BROAD ? TILE / 2 : TILE;
+    return vectors == BROAD ? FLAT : HIGH;
 }
 
 /* Some vectors of inputs of all units. */
 static void product_vectors(const struct lm_multiplication *p, ptrdiff_t b, int vectors) {
-    ptrdiff_t high = vectors == BROAD ? FLAT : TILE, tiles = (p->outs + high - 1) / high;
+    ptrdiff_t high = highest(p, vectors), tiles = (p->outs + high - 1) / high;
     for (ptrdiff_t tile = 0; tile < tiles; tile++) {
         ptrdiff_t o = tile * p->outs / tiles, outs = (tile + 1) * p->outs / tiles - o;
         if (vectors == BROAD) {
-            product_broad(outs, p, o, b);
+            WITH_CHANNELS(outs, product_broad, p, o, b)
         } else if (vectors == WIDE) {
-            WITH_CHANNELS(outs, product_wide, p, o, b)
+            WITH_HIGH(outs, product_wide, p, o, b)
         } else {
-            WITH_CHANNELS(outs, product_narrow, p, o, b)
+            WITH_HIGH(outs, product_narrow, p, o, b)
         }
     }
 }
@@ -115,10 +118,11 @@ static void product_panel(const struct lm_multiplication *p) {
 
 void lm_multiply(const struct lm_multiplication *p) {
     for (ptrdiff_t i = 0; i < p->ins; i += LM_BLOCK)
-        for (ptrdiff_t o = 0; o < p->outs; o += PANEL) {
+        for (ptrdiff_t o = 0, outs; o < p->outs; o += outs) {
             struct lm_multiplication q = *p;
+            outs = p->outs - o < PANEL + PANEL / 2 ? p->outs - o : PANEL;
             q.ins = least(LM_BLOCK, p->ins - i);
-            q.outs = least(PANEL, p->outs - o);
+            q.outs = outs;
             q.weight += i * p->in_step + o * p->out_step;
             q.bias = p->bias ? p->bias + o : NULL;
             q.adds = p->adds || i > 0;

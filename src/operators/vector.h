@@ -4,7 +4,9 @@
  * many enough, which takes fewer instructions, a weight being loaded once for BROAD vectors.
  * Functions that work on tiles are INLINE and called with constant sizes, so that the compiler
  * keeps their arrays in registers: 12, which are enough for two multiplications and additions
- * to begin in each cycle. */
+ * to begin in each cycle. Where there are 32 registers, multiply.h has tiles twice as high:
+ * they need each input half as often, and narrow ones are enough to keep a processor busy too.
+ */
 #ifndef LAMINA_VECTOR_H
 #define LAMINA_VECTOR_H
 
@@ -27,7 +29,8 @@ typedef real vec __attribute__((vector_size(VECTOR_BYTES)));
 enum {
     TILE = 6,
     WIDE = 2,
-    FLAT = 3,
+    HIGH = REGISTERS / 16 * TILE,
+    FLAT = HIGH / 2,
     BROAD = 4,
     LANES = VECTOR_BYTES / sizeof(real),
     LINE = 64, /* bytes of a cache line, over whose ends vectors are not to reach */
@@ -57,6 +60,31 @@ enum {
         break;                                                                                 \
     default:                                                                                   \
         f(TILE, __VA_ARGS__);                                                                  \
+    }
+
+/* Likewise, n <= HIGH. */
+#define WITH_HIGH(n, f, ...)                                                                   \
+    switch (HIGH > TILE && (n) > TILE ? (n)-TILE : 0) {                                        \
+    case 0:                                                                                    \
+        WITH_CHANNELS(n, f, __VA_ARGS__)                                                       \
+        break;                                                                                 \
+    case 1:                                                                                    \
+        f(TILE + 1, __VA_ARGS__);                                                              \
+        break;                                                                                 \
+    case 2:                                                                                    \
+        f(TILE + 2, __VA_ARGS__);                                                              \
+        break;                                                                                 \
+    case 3:                                                                                    \
+        f(TILE + 3, __VA_ARGS__);                                                              \
+        break;                                                                                 \
+    case 4:                                                                                    \
+        f(TILE + 4, __VA_ARGS__);                                                              \
+        break;                                                                                 \
+    case 5:                                                                                    \
+        f(TILE + 5, __VA_ARGS__);                                                              \
+        break;                                                                                 \
+    default:                                                                                   \
+        f(HIGH, __VA_ARGS__);                                                                  \
     }
 
 INLINE ptrdiff_t least(ptrdiff_t a, ptrdiff_t b) {
