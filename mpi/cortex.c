@@ -1,6 +1,7 @@
 #include "cortex.h"
 
 #include "comm.h"
+#include "estimate.h"
 #include "flops.h"
 #include "learning.h"
 #include "memory.h"
@@ -245,6 +246,14 @@ static void estimate_steps(const struct lm_cortex *cortex, const struct lm_passe
     lm_free(flops);
 }
 
+/* Of one input that changes threads: its state comes from another processor's caches. */
+static double estimate_handover(const struct lm_cortex *cortex) {
+    double bytes = 0;
+    for (int i = 0; i < cortex->nodes.n; i++)
+        bytes += (double)lm_plan_bytes_per_input(cortex->nodes.node[i].layer->plan);
+    return LM_FLOPS_PER_BYTE * bytes;
+}
+
 /* --- learning ------------------------------------------------------------------------ */
 
 /* What layer i has to learn. */
@@ -317,6 +326,7 @@ void lm_cortex_run(struct lm_cortex *cortex, const struct lm_passes *passes) {
                                        n ? lm_width(lm_cortex_count(cortex, n - 1)) : 0,
                                    .steps = steps,
                                    .left = left,
+                                   .handover = estimate_handover(cortex),
                                    .reached = cortex->reached};
     const struct job job = {passes,
                             begun,

@@ -40,13 +40,19 @@ static long share_end(const struct lm_schedule *schedule, long first) {
     return end;
 }
 
+/* Whether chunks may go from thread to thread. */
+static bool may_change(const struct lm_schedule *schedule) {
+    enum { MANY = 8 }; /* handovers in the time of a chunk */
+    return schedule->threads > 1 && MANY * schedule->handover < schedule->left[0];
+}
+
 static bool take(struct lm_schedule *schedule, int thread, struct lm_turn *turn) {
     struct state state = look(schedule, thread * schedule->n_chunks / schedule->threads);
     if (state.longest < 0)
         return false;
     int threads = schedule->threads;
-    bool whole =
-        threads == 1 || state.fresh > threads + 1 + threads / 4 || state.open <= threads;
+    bool whole = !may_change(schedule) || state.fresh > threads + 1 + threads / 4 ||
+                 state.open <= threads;
     struct lm_reached *reached = &schedule->reached[state.longest];
     turn->chunk = state.longest;
     turn->first = reached->steps;

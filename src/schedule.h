@@ -8,7 +8,9 @@
  * that. So they come to their ends together, in ever smaller parts. (Chunks that may be
  * interrupted can come out even: R. McNaughton, "Scheduling with deadlines and loss functions",
  * Management Science 6, 1959. To go on with the longest keeps them so when nobody knows how
- * fast threads will be.) No bit depends on the schedule. */
+ * fast threads will be.) But a chunk's state comes from one processor's caches to the other's,
+ * and where that takes long, measured by what a chunk takes, all of them stay whole. No bit
+ * depends on the schedule. */
 #ifndef LAMINA_SCHEDULE_H
 #define LAMINA_SCHEDULE_H
 
@@ -25,8 +27,9 @@ struct lm_reached {
 struct lm_schedule {
     int threads, n_chunks;
     size_t width, last_width;
-    long steps;                 /* of each chunk */
-    const double *left;         /* (steps + 1) what steps s and on cost, in any unit */
+    long steps;         /* of each chunk */
+    const double *left; /* (steps + 1) what steps s and on cost one input, in any unit */
+    double handover;    /* what it costs one, likewise, that its chunk changes threads */
     struct lm_reached *reached; /* (n_chunks) zero at first */
 };
 

@@ -20,7 +20,7 @@ struct play {
 /* cost NULL: all steps cost 1. */
 static void begin(struct play *play, int threads, int chunks, long steps, const double cost[]) {
     *play = (struct play){
-        .schedule = {threads, chunks, WIDTH, LAST_WIDTH, steps, play->left, play->reached}};
+        .schedule = {threads, chunks, WIDTH, LAST_WIDTH, steps, play->left, 0, play->reached}};
     for (long s = steps - 1; s >= 0; s--)
         play->left[s] = play->left[s + 1] + (cost ? cost[s] : 1);
 }
@@ -156,6 +156,20 @@ START_TEST(most_chunks_stay_whole) {
 }
 END_TEST
 
+/* All do where it costs much that they change threads: an eighth of a chunk. */
+START_TEST(chunks_stay_where_changing_is_costly) {
+    struct play play;
+    begin(&play, 2, 10, STEPS, NULL);
+    play.schedule.handover = STEPS / 8.;
+    run(&play, NULL);
+    ck_assert_int_eq(play.turns, 10);
+    begin(&play, 2, 10, STEPS, NULL);
+    play.schedule.handover = STEPS / 8.1;
+    run(&play, NULL);
+    ck_assert_int_eq(play.turns - play.parts, 7);
+}
+END_TEST
+
 /* Threads begin far from each other, so that a chunk has the same one in most batches. */
 START_TEST(threads_have_chunks_of_their_own) {
     struct play play;
@@ -182,6 +196,6 @@ END_TEST
 int main(void) {
     return RUN_TESTS("schedule", every_step_is_done_once_in_order, threads_end_together,
                      costly_steps_count_for_more, few_steps_end_together,
-                     most_chunks_stay_whole, threads_have_chunks_of_their_own,
-                     nothing_is_left_when_all_are_taken);
+                     most_chunks_stay_whole, chunks_stay_where_changing_is_costly,
+                     threads_have_chunks_of_their_own, nothing_is_left_when_all_are_taken);
 }
