@@ -350,6 +350,7 @@ void lm_cortex_run(struct lm_cortex *cortex, const struct lm_passes *passes) {
 }
 
 void lm_cortex_update(struct lm_cortex *cortex, long t, double rate, double momentum) {
+#pragma omp parallel num_threads(cortex->plan.threads)
     for (int i = 0; i < cortex->nodes.n; i++)
         lm_layer_update(cortex->nodes.node[i].layer, cortex->plan.optimizer, t, rate, momentum);
 }

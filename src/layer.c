@@ -122,7 +122,7 @@ void lm_layer_update(struct lm_layer *layer, const struct lm_optimizer *optimize
                      double rate, double momentum) {
     enum { SLICE = 4096 };
     size_t n = layer->plan->map.parameters;
-#pragma omp parallel for schedule(static)
+#pragma omp for schedule(static) nowait
     for (size_t first = 0; first < n; first += SLICE) {
         size_t length = n - first < SLICE ? n - first : SLICE;
         real *moment[LM_MAX_MOMENTS] = {NULL};
