@@ -1,7 +1,7 @@
-/* BLAS: the one door to OpenBLAS, in the number type of the program.
+/* BLAS: the one door to OpenBLAS, in the number type of the program. No operator multiplies
+ * by it, so that results depend on no library; operators are compared with it.
  *
- * Matrices are row-major and dense. OpenBLAS runs with one thread: threads work on
- * different chunks instead, which keeps results independent of their number. */
+ * Matrices are row-major and dense. OpenBLAS runs with one thread. */
 #ifndef LAMINA_BLAS_H
 #define LAMINA_BLAS_H
 

@@ -98,8 +98,8 @@ struct lm_map_run lm_layer_run(const struct lm_layer *layer, int c,
 /* hat v and the tape of chunk c from the parents' hat v. */
 void lm_layer_forward(struct lm_layer *layer, int c, const struct lm_scratch *scratch);
 
-/* One optimizer step number t = 1, 2, ... from layer->gradient. All threads of a parallel region
- * call it, and each does its part; which is done when the region ends. */
+/* One optimizer step number t = 1, 2, ... from layer->gradient. All threads of a parallel
+ * region call it, and each does its part; which is done when the region ends. */
 void lm_layer_update(struct lm_layer *layer, const struct lm_optimizer *optimizer, long t,
                      double rate, double momentum);
 

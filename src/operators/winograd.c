@@ -80,15 +80,16 @@ INLINE void transform_patch(int size, struct lm_range rows, struct lm_range colu
     }
 }
 
-INLINE void transform_channel(int size, const struct patch *patch, const real *first,
-                              ptrdiff_t inputs, const struct transformed *t, real *at) {
+/* Of some inputs. Code of its own for a patch that is all there: no number is asked for. */
+INLINE void transform_vectors(int size, const struct patch *patch, ptrdiff_t inputs,
+                              const struct transformed *t, real *at) {
     const struct lm_range all = {0, size}, rows = patch->rows, columns = patch->columns;
     bool whole = rows.to - rows.from == size && columns.to - columns.from == size;
     for (ptrdiff_t b = 0; b < inputs; b += LANES)
         if (whole)
-            transform_patch(size, all, all, patch, first + b, t, at + b);
+            transform_patch(size, all, all, patch, patch->first + b, t, at + b);
         else
-            transform_patch(size, rows, columns, patch, first + b, t, at + b);
+            transform_patch(size, rows, columns, patch, patch->first + b, t, at + b);
 }
 
 static void transform_inputs(const struct lm_correlation *k, const struct block *block,
@@ -101,7 +102,7 @@ static void transform_inputs(const struct lm_correlation *k, const struct block 
                 patch_at(k->in + c * size + block->input, k->rows.in, k->columns.in, k->width,
                          block->row - k->rows.padding,
                          block->column + tile * OUTS - k->columns.padding, INS);
-            transform_channel(INS, &patch, patch.first, block->inputs, t, at);
+            transform_vectors(INS, &patch, block->inputs, t, at);
         }
 }
 
@@ -307,7 +308,7 @@ static void transform_errors(const struct lm_correlation *k, const struct block 
             struct patch patch =
                 patch_at(error + o * size + block->input, k->rows.out, k->columns.out, k->width,
                          block->row, block->column + tile * OUTS, OUTS);
-            transform_channel(OUTS, &patch, patch.first, block->inputs, t, at);
+            transform_vectors(OUTS, &patch, block->inputs, t, at);
         }
 }
 
