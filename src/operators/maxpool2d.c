@@ -1,8 +1,8 @@
 /* maxpool2d: the largest unit of every window, the first one (row-major) of equals; a NaN
  * wins. Tape: the place of the winner in its window, counted row-major; POOL_NOWHERE, if it has
  * been rectified to 0. */
+#include "flags.h"
 #include "pool.h"
-#include "vector.h"
 
 #include <string.h>
 

@@ -1,5 +1,6 @@
 #include "pooled.h"
 
+#include "flags.h"
 #include "neighbours.h"
 #include "pool.h"
 
