@@ -21,16 +21,18 @@ static double layer_bytes(const struct lm_settings *settings, const struct lm_pl
 
 static void print_layers(const struct lm_settings *settings, const struct lm_network *network,
                          const struct lm_placement *placement) {
-    printf("%-12s %-14s %10s %10s %12s %8s %9s %5s  %s\n", "layer", "shape", "units",
-           "parameters", "kflop/step", "KiB/input", "MiB", "rank", "map");
+    size_t width = lm_width((size_t)settings->training.chunk);
+    printf("%-12s %-14s %10s %10s %12s %8s %9s %10s %5s  %s\n", "layer", "shape", "units",
+           "parameters", "kflop/step", "KiB/input", "MiB", "MiB/thread", "rank", "map");
     for (int l = 0; l < network->n_layers; l++) {
         const struct lm_plan *plan = &network->layers[l];
         char shape[LM_SHAPE_TEXT], map[1024];
-        printf("%-12s %-14s %10zu %10zu %12.1f %9.1f %9.1f %5d  %s", plan->name,
+        printf("%-12s %-14s %10zu %10zu %12.1f %9.1f %9.1f %10.1f %5d  %s", plan->name,
                lm_shape_text(&plan->map.out, shape), plan->units, plan->map.parameters,
                plan->flops / 1e3, (double)lm_plan_bytes_per_input(plan) / 1024,
                layer_bytes(settings, plan, placement->n_replicas) / (1 << 20),
-               placement->rank[l], lm_plan_map_text(plan, map, sizeof map));
+               (double)lm_plan_bytes_per_thread(plan, width) / (1 << 20), placement->rank[l],
+               lm_plan_map_text(plan, map, sizeof map));
         if (plan->n_parents > 1 || (l > 0 && plan->parents[0] != l - 1)) {
             printf("  <-");
             for (int k = 0; k < plan->n_parents; k++)
@@ -43,7 +45,8 @@ static void print_layers(const struct lm_settings *settings, const struct lm_net
     printf("\nkflop/step: thousand floating-point operations of one inference step, per input\n"
            "KiB/input: state that one input of a batch needs\n"
            "MiB: parameters, gradient, optimizer state, and partial sums of the gradient, "
-           "which the large layers of a rank share\n");
+           "which the large layers of a rank share\n"
+           "MiB/thread: what a thread works in, the most of its rank's layers\n");
 }
 
 /* --- ranks -------------------------------------------------------------------------------- */

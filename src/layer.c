@@ -180,25 +180,38 @@ bool lm_all_finite(size_t n, const real *array) {
     return sum == 0;
 }
 
+/* Reals of a scratch. */
+struct sizes {
+    size_t activations, tape, work, inputs, sum;
+};
+
+static size_t larger(size_t a, size_t b) {
+    return a > b ? a : b;
+}
+
+/* Make the sizes large enough for a layer too. */
+static void enlarge(struct sizes *sizes, const struct lm_plan *plan, size_t width) {
+    const struct lm_map *map = &plan->map;
+    size_t in = 0;
+    for (int k = 0; k < map->operators[0].n_inputs; k++)
+        in += lm_shape_units(&map->operators[0].in[k]);
+    sizes->activations = larger(sizes->activations, map->outputs * width);
+    sizes->tape = larger(sizes->tape, map->tape * width);
+    sizes->work = larger(sizes->work, lm_map_work(map, width));
+    sizes->inputs = larger(sizes->inputs, in * width);
+    sizes->sum = larger(sizes->sum, plan->units * width);
+}
+
 void lm_scratch_init(struct lm_scratch *scratch, int n, struct lm_layer *const layers[],
                      size_t width) {
-    size_t activations = 0, tape = 0, work = 0, inputs = 0, units = 0;
-    for (int i = 0; i < n; i++) {
-        const struct lm_map *map = &layers[i]->plan->map;
-        size_t in = 0;
-        for (int k = 0; k < map->operators[0].n_inputs; k++)
-            in += lm_shape_units(&map->operators[0].in[k]);
-        activations = map->outputs > activations ? map->outputs : activations;
-        tape = map->tape > tape ? map->tape : tape;
-        work = lm_map_work(map, width) > work ? lm_map_work(map, width) : work;
-        inputs = in > inputs ? in : inputs;
-        units = layers[i]->plan->units > units ? layers[i]->plan->units : units;
-    }
-    scratch->activations = lm_allocate(activations * width, sizeof(real));
-    scratch->tape = lm_allocate(tape * width, sizeof(real));
-    scratch->work = lm_allocate(work, sizeof(real));
-    scratch->inputs = lm_allocate(inputs * width, sizeof(real));
-    scratch->sum = lm_allocate(units * width, sizeof(real));
+    struct sizes sizes = {0};
+    for (int i = 0; i < n; i++)
+        enlarge(&sizes, layers[i]->plan, width);
+    scratch->activations = lm_allocate(sizes.activations, sizeof(real));
+    scratch->tape = lm_allocate(sizes.tape, sizeof(real));
+    scratch->work = lm_allocate(sizes.work, sizeof(real));
+    scratch->inputs = lm_allocate(sizes.inputs, sizeof(real));
+    scratch->sum = lm_allocate(sizes.sum, sizeof(real));
 }
 
 void lm_scratch_clear(struct lm_scratch *scratch) {
@@ -207,6 +220,16 @@ void lm_scratch_clear(struct lm_scratch *scratch) {
     lm_free(scratch->work);
     lm_free(scratch->inputs);
     lm_free(scratch->sum);
+}
+
+size_t lm_plan_bytes_per_thread(const struct lm_plan *plan, size_t width) {
+    struct sizes sizes = {0};
+    size_t room = 0;
+    enlarge(&sizes, plan, width);
+    for (int k = 0; k < plan->map.n; k++)
+        room = larger(room, plan->map.operators[k].room);
+    return (sizes.activations + sizes.tape + sizes.work + sizes.inputs + sizes.sum + room) *
+           sizeof(real);
 }
 
 size_t lm_plan_bytes_per_input(const struct lm_plan *plan) {

@@ -124,6 +124,10 @@ void lm_scratch_init(struct lm_scratch *scratch, int n, struct lm_layer *const l
                      size_t width);
 void lm_scratch_clear(struct lm_scratch *scratch);
 
+/* Bytes that a thread needs to work on a chunk of `width` inputs of a layer: its scratch, and
+ * what an operator allocates meanwhile. */
+size_t lm_plan_bytes_per_thread(const struct lm_plan *plan, size_t width);
+
 /* Bytes that one input of a batch needs in a layer: activations, tape, value, error, and
  * feedback for the parents. */
 size_t lm_plan_bytes_per_input(const struct lm_plan *plan);

@@ -135,6 +135,7 @@ struct lm_operator {
     bool relaxes;               /* relax_input can be done */
     bool rectifies;             /* maxpool2d: a relu behind it is done with it */
     bool whole;                 /* quickest for all channels and rows at once: not in bands */
+    size_t room;                /* reals that a function allocates at most, while it works */
     size_t channel, row;        /* of a band: its first channel and row; else 0 */
     double flops;               /* floating-point operations of forward per input, without
                                    those on padding */

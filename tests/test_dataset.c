@@ -387,6 +387,20 @@ START_TEST(fills_wide_inputs_and_single_outputs) {
 }
 END_TEST
 
+START_TEST(every_pixel_is_divided_as_by_division) {
+    enum { PIXELS = 256, WIDTH = 16 };
+    uint8_t images[PIXELS];
+    struct lm_dataset set = {.n = 1, .shape = {3, {1, 1, PIXELS}}, .images = images};
+    const uint32_t index[] = {0};
+    real x[PIXELS * WIDTH];
+    for (int i = 0; i < PIXELS; i++)
+        images[i] = (uint8_t)i;
+    lm_dataset_fill(&set, 1, index, WIDTH, x, NULL);
+    for (int i = 0; i < PIXELS; i++)
+        ck_assert(x[i * WIDTH] == (real)i / 255);
+}
+END_TEST
+
 START_TEST(lists_its_formats) {
     const struct lm_dataset_format *const *formats = lm_dataset_formats();
     ck_assert_ptr_nonnull(formats[0]);
@@ -414,6 +428,7 @@ int main(void) {
     tcase_add_test(tests, seeks_relative_paths);
     tcase_add_loop_test(tests, fills_chunks, 0, 5);
     tcase_add_test(tests, fills_wide_inputs_and_single_outputs);
+    tcase_add_test(tests, every_pixel_is_divided_as_by_division);
     tcase_add_test(tests, lists_its_formats);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);

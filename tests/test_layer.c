@@ -294,11 +294,31 @@ START_TEST(scratch_fits_every_layer) {
 }
 END_TEST
 
+/* A thread has the scratch of the layer alone, and what an operator allocates: of a convolution
+ * in tiles 36 transformed weights for each pair of channels, and more. */
+START_TEST(threads_need_scratch_and_room) {
+    const struct lm_layer_spec layers[] = {
+        {"V1", 0, {0}, 2, {OP("conv2d", "40", "3"), OP("flatten", 0)}},
+        {"out", 0, {0}, 1, {OP("linear", "10")}},
+    };
+    struct lm_network *net = make_network((struct lm_shape){3, {33, 9, 8}}, 2, layers);
+    for (int l = 0; l < 2; l++) {
+        const struct lm_plan *plan = &net->layers[l];
+        size_t in = l ? net->layers[0].units : 33 * 9 * 8, room = plan->map.operators[0].room;
+        size_t scratch = (plan->map.outputs + plan->map.tape + in + plan->units) * 32 +
+                         lm_map_work(&plan->map, 32);
+        ck_assert(l ? room == 0 : room > 36 * 33 * 40 && room < 36 * 33 * 40 * 10);
+        ck_assert_uint_eq(lm_plan_bytes_per_thread(plan, 32), (scratch + room) * sizeof(real));
+    }
+    lm_network_destroy(net);
+}
+END_TEST
+
 int main(void) {
-    return RUN_TESTS("layer", initial_parameters_are_those_of_pytorch,
-                     initial_parameters_depend_on_seed_layer_and_element,
-                     chunks_follow_their_count, states_may_be_kept_elsewhere,
-                     forward_of_a_short_chunk, runs_work_on_the_chunk,
-                     update_is_the_optimizers_step, magnitudes_and_energy,
-                     finite_numbers_are_told, scratch_fits_every_layer);
+    return RUN_TESTS(
+        "layer", initial_parameters_are_those_of_pytorch,
+        initial_parameters_depend_on_seed_layer_and_element, chunks_follow_their_count,
+        states_may_be_kept_elsewhere, forward_of_a_short_chunk, runs_work_on_the_chunk,
+        update_is_the_optimizers_step, magnitudes_and_energy, finite_numbers_are_told,
+        scratch_fits_every_layer, threads_need_scratch_and_room);
 }

@@ -294,6 +294,7 @@ def test_describe():
     done = run("describe", FIGURES / "fig1.yaml", "--ranks", 3, binary=FLOAT)
     assert "32695 parameters" in done.stdout and "10 x 13 x 13" in done.stdout
     assert "placement on 3 ranks" in done.stdout
+    assert "MiB/thread" in done.stdout
     many = run("describe", FIGURES / "fig1.yaml", "--ranks", 10, binary=FLOAT).stdout
     rows = re.findall(r"^ +(10|5|2) +(1|2|5) +([0-9.]+) ", many, re.M)
     assert sorted(int(k) * int(ranks) for k, ranks, _ in rows) == [10, 10, 10]

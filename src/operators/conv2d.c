@@ -52,6 +52,8 @@ static bool infer(struct lm_operator *op, struct lm_status *status) {
     op->n_biases = channels;
     op->whole = is(kernel, 3) && is(op->option[STRIDE], 1) && channels >= MANY &&
                 op->in[0].extent[0] >= MANY && lm_product(out[0], out[1]) >= FIELD;
+    op->room =
+        op->whole ? lm_winograd_room((ptrdiff_t)op->in[0].extent[0], (ptrdiff_t)channels) : 0;
     op->relaxes = !op->whole && channels * kernel[0] * kernel[1] <= LM_TAPS;
     op->flops =
         2.0 * (double)(channels * op->in[0].extent[0]) * count_taps(op, 0) * count_taps(op, 1);

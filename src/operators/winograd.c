@@ -12,8 +12,8 @@ enum {
     PLACES = SIDE * SIDE,
     NEAREST = 65536,  /* transformed inputs of a block: they stay in the L2 cache */
     GROUP = 8 * TILE, /* output channels that are transformed back in one go */
-    LONG = 64,        /* tiles x inputs that a gradient is summed over in one go */
     AT_LEAST = WIDE * LANES > LM_LANE ? WIDE *LANES : LM_LANE, /* tiles x inputs */
+    LONG = 64,       /* of them that a gradient is summed over in one go */
     APART = LM_LANE, /* keeps places from meeting in the same lines of a cache */
 };
 
@@ -162,6 +162,10 @@ struct weights {
     real *number;
 };
 
+static ptrdiff_t whole_vectors(ptrdiff_t n) {
+    return (n + LANES - 1) / LANES * LANES;
+}
+
 /* Channels whose weights are near each other are the fast ones. */
 static struct weights weights_of(const struct lm_correlation *k) {
     struct weights w = {.outs_fast = k->weight_out < k->weight_in};
@@ -169,7 +173,7 @@ static struct weights weights_of(const struct lm_correlation *k) {
     w.fast = w.outs_fast ? k->out_channels : k->in_channels;
     w.slow_step = w.outs_fast ? k->weight_in : k->weight_out;
     w.fast_step = w.outs_fast ? k->weight_out : k->weight_in;
-    w.row = (w.fast + LANES - 1) / LANES * LANES;
+    w.row = whole_vectors(w.fast);
     w.place = w.slow * w.row;
     return w;
 }
@@ -219,10 +223,15 @@ static ptrdiff_t tiles_from(const struct lm_axis *axis, ptrdiff_t first) {
     return (axis->count - first + OUTS - 1) / OUTS;
 }
 
-/* `size` tiles x inputs in units of AT_LEAST, or those of a row if they are fewer. */
+/* Tiles x inputs of a block: as many as stay near, in units of AT_LEAST. */
+static ptrdiff_t near_size(ptrdiff_t in_channels) {
+    return most(NEAREST / (PLACES * in_channels) / AT_LEAST, 1) * AT_LEAST;
+}
+
+/* `size` tiles x inputs, or those of a row if they are fewer. */
 static ptrdiff_t block_size(const struct lm_correlation *k, ptrdiff_t size) {
     ptrdiff_t tiles = tiles_from(&k->columns, first_output(&k->columns));
-    return least(most(size / AT_LEAST, 1) * AT_LEAST, tiles * k->width);
+    return least(size, tiles * k->width);
 }
 
 /* work(k, block, context) for all tiles and inputs, at most `size` tiles x inputs at a time. */
@@ -273,15 +282,20 @@ static void correlate_block(const struct lm_correlation *k, const struct block *
     }
 }
 
-static size_t reals(ptrdiff_t a, ptrdiff_t b) {
-    return lm_product((size_t)a, (size_t)b);
+/* For the weights, and a block of what both sides' channels are transformed to. */
+size_t lm_winograd_room(ptrdiff_t in, ptrdiff_t out) {
+    ptrdiff_t weights = most(in * whole_vectors(out), out * whole_vectors(in));
+    ptrdiff_t numbers = most(LONG, most(near_size(in), near_size(out)));
+    ptrdiff_t blocks = (in + out + GROUP) * numbers + 2 * APART;
+    return lm_product(PLACES, (size_t)(weights + blocks));
 }
 
 void lm_winograd_correlate(const struct lm_correlation *k) {
-    ptrdiff_t numbers = block_size(k, NEAREST / (PLACES * k->in_channels));
+    ptrdiff_t numbers = block_size(k, near_size(k->in_channels));
     ptrdiff_t inputs = k->in_channels * numbers + APART, sums = GROUP * numbers + APART;
     struct weights w = weights_of(k);
-    w.number = lm_allocate_room(reals(PLACES, w.place + inputs + sums), sizeof(real));
+    w.number =
+        lm_allocate_room(lm_winograd_room(k->in_channels, k->out_channels), sizeof(real));
     real *v = w.number + PLACES * w.place;
     struct correlating with = {w, {v, inputs}, {v + PLACES * inputs, sums}};
     transform_weights(k, &w);
@@ -355,7 +369,7 @@ void lm_winograd_gradient(const struct lm_correlation *k, const real *error, rea
     ptrdiff_t in = k->in_channels, out = k->out_channels;
     ptrdiff_t numbers = block_size(k, LONG);
     ptrdiff_t inputs = in * numbers + APART, errors = out * numbers + APART;
-    real *sums = lm_allocate_room(reals(PLACES, out * in + inputs + errors), sizeof *sums);
+    real *sums = lm_allocate_room(lm_winograd_room(in, out), sizeof *sums);
     real *v = sums + PLACES * out * in; /* behind the sums, of which whole vectors are read */
     struct learning with = {error, {v, inputs}, {v + PLACES * inputs, errors}, sums, false};
     for_blocks(k, numbers, learn_block, &with);

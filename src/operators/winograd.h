@@ -16,14 +16,17 @@
 
 #include "correlate.h"
 
-/* lm_correlate for axes of step 1 with 3 taps and outputs that are 1 apart; allocates room for
- * U, four times that of the weights, and for blocks of V and M. Tiles begin at every fourth row
- * and column of the whole output, so that a band of it has the same bits. */
+/* Reals that each of the functions below allocates between so many channels, one way or the
+ * other: some four times the weights. */
+size_t lm_winograd_room(ptrdiff_t in_channels, ptrdiff_t out_channels);
+
+/* lm_correlate for axes of step 1 with 3 taps and outputs that are 1 apart. Tiles begin at
+ * every fourth row and column of the whole output, so that a band of it has the same bits. */
 void lm_winograd_correlate(const struct lm_correlation *correlation);
 
 /* gradient += that of the weights, which are laid out as `correlation` says, from the errors of
  * the outputs (out_channels, rows.out, columns.out, width). Its weight, bias and out are not
- * read. Allocates likewise. */
+ * read. */
 void lm_winograd_gradient(const struct lm_correlation *correlation, const real *error,
                           real *gradient);
 
