@@ -2,7 +2,6 @@
 
 #include "memory.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -119,17 +118,6 @@ static void transpose(bytes row[LM_LANE]) {
     }
 }
 
-/* pixel / 255 as division rounds it, where multiplications are fused with additions in less
- * time: the quotient by the reciprocal, and what that leaves. */
-static inline real scale(uint8_t pixel) {
-#if defined __FMA__ && !defined LAMINA_DOUBLE
-    const real scale = (real)1 / 255, quotient = (real)pixel * scale;
-    return fmaf(fmaf(-quotient, 255, (real)pixel), scale, quotient);
-#else
-    return (real)pixel / 255;
-#endif
-}
-
 /* x (units, width) of up to LM_LANE inputs; inputs beyond count become zeros. */
 static void fill_lane(const struct lm_dataset *set, size_t units, size_t count,
                       const uint32_t index[], size_t width, real *x) {
@@ -146,7 +134,7 @@ static void fill_lane(const struct lm_dataset *set, size_t units, size_t count,
         transpose(tile);
         for (size_t u = 0; u < n; u++)
             for (size_t b = 0; b < LM_LANE; b++)
-                x[(begin + u) * width + b] = scale(tile[u][b]);
+                x[(begin + u) * width + b] = (real)tile[u][b] / 255;
     }
 }
 

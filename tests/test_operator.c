@@ -32,6 +32,7 @@ static const struct test_case cases[] = {
     {"linear", {"1"}, {VECTOR(1)}},
     {"linear", {"7"}, {VECTOR(13)}},
     {"linear", {"30"}, {VECTOR(50)}},
+    {"linear", {"3"}, {VECTOR(1024)}}, /* rows of weights that meet in a cache */
     {"conv2d", {"1", "1"}, {IMAGE(1, 1, 1)}},
     {"conv2d", {"5", "3"}, {IMAGE(10, 7, 6)}},
     {"conv2d", {"7", "2x3"}, {IMAGE(1, 5, 6)}},

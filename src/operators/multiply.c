@@ -5,7 +5,7 @@
 enum {
     PANEL = 48,             /* units whose weights for a block stay in the L2 cache */
     LONG = 128,             /* inputs that high tiles are worth while for */
-    FAR = 4096,             /* weights that far apart get into each other's way in a cache */
+    PAGE = 4096,            /* bytes; what is so far apart meets in the same lines of a cache */
     ACROSS = BROAD * LANES, /* units of x that are transposed together */
     DEEP = 64,              /* inputs likewise */
     SIDE_BY_SIDE = 8,       /* such blocks at a time */
@@ -97,11 +97,17 @@ static void product_vectors(const struct lm_multiplication *p, ptrdiff_t b, int 
     }
 }
 
-/* A panel of units over a block of inputs. Weights that are far apart are put side by side. */
+/* Whether the lines of weights that a tile reads push each other out of the cache before the
+ * next tile has had its part of them, which is a matter of low tiles. */
+static bool collide(const struct lm_multiplication *p) {
+    return HIGH == TILE && p->out_step == 1 && p->in_step * (ptrdiff_t)sizeof(real) % PAGE == 0;
+}
+
+/* A panel of units over a block of inputs. Weights that collide are put side by side. */
 static void product_panel(const struct lm_multiplication *p) {
     real packed[LM_BLOCK * PANEL];
     struct lm_multiplication q = *p;
-    if (p->out_step == 1 && p->in_step >= FAR && p->outs == PANEL) {
+    if (collide(p) && p->outs == PANEL) {
         for (ptrdiff_t i = 0; i < p->ins; i++)
             memcpy(packed + i * PANEL, p->weight + i * p->in_step, PANEL * sizeof *packed);
         q.weight = packed;

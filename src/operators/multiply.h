@@ -3,7 +3,8 @@
  * to the operators.
  *
  * Sums are kept in registers, tiles of units x vectors of inputs (vector.h).
- * The weights are read where they are, but for such as are so far apart that caches suffer. */
+ * The weights are read where they are, but for such as would meet in the same lines of a cache.
+ */
 #ifndef LAMINA_MULTIPLY_H
 #define LAMINA_MULTIPLY_H
 
