@@ -153,8 +153,7 @@ static void transform_sums(const struct lm_correlation *k, const struct block *b
 
 /* --- weights ------------------------------------------------------------------------------ */
 
-/* Transformed weights, or what a gradient sums up: (places, `slow` channels, `fast` channels
- * and room up to `row`). */
+/* Transformed weights: (places, `slow` channels, `fast` channels and room up to `row`). */
 struct weights {
     bool outs_fast; /* output channels are the fast ones; else input channels */
     ptrdiff_t slow, fast, row, place;
