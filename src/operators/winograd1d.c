@@ -70,7 +70,7 @@ static void transform_taps(const struct lm_correlation *k, struct tile *tile) {
 /* Inputs that four neighbouring outputs meet in a row of all channels: of six columns those in
  * `there` exist. */
 struct inputs {
-    ptrdiff_t channels, width, channel; /* from one channel to the next */
+    ptrdiff_t channels, width, channel, row; /* from one channel, or row, to the next */
     struct lm_range there;
     const real *x; /* of the first of the six */
 };
@@ -83,6 +83,9 @@ INLINE void transform_columns(int vectors, ptrdiff_t first, ptrdiff_t end,
     for (ptrdiff_t c = inputs.channels; c > 0; c--, x += inputs.channel)
         for (int b = 0; b < vectors; b++, to += LANES) {
             vec d[SIDE], v[SIDE];
+            /* Most likely the next row is transformed next. */
+            for (ptrdiff_t j = b * VECTOR_BYTES % LINE == 0 ? first : end; j < end; j++)
+                __builtin_prefetch(x + inputs.row + j * inputs.width + b * LANES);
             for (int j = 0; j < SIDE; j++)
                 d[j] =
                     first <= j && j < end ? load(x + j * inputs.width + b * LANES) : (vec){0};
@@ -120,6 +123,7 @@ static void transform_row(int vectors, const struct lm_correlation *k, ptrdiff_t
     ptrdiff_t at = j - k->columns.padding;
     struct inputs from = {.channels = k->in_channels,
                           .width = k->width,
+                          .row = k->columns.in * k->width,
                           .channel = k->rows.in * k->columns.in * k->width,
                           .there = {most(0, -at), least(SIDE, k->columns.in - at)},
                           .x = k->in + (i * k->columns.in + at) * k->width + b};
