@@ -366,6 +366,8 @@ static bool build(struct lm_settings_file *file, const char *text, size_t size, 
     complete_operators(file->tree);
     file->text = lm_yaml_text(file->tree);
     file->settings = lm_settings_load(file->tree, file->text, &file->memory, status);
+    if (file->settings)
+        file->settings->network.plain = strcmp(file->settings->inference.state, "value") == 0;
     return file->settings && check_wholes(file, status) && check_numbers(file, status) &&
            check_names(file, status) && check_input(file, status) &&
            check_network(file, status) && check_placement(file, status);

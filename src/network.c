@@ -123,6 +123,8 @@ static bool init_plan(struct lm_network *network, const struct draft *draft, int
     if (!lm_map_init(&plan->map, spec->n_operators, spec->operators, plan->n_parents, in,
                      status))
         return lm_fail_prefix(status, "layer %s: ", spec->name);
+    for (int j = 0; j < plan->map.n; j++)
+        plan->map.operators[j].plain = draft->spec->plain;
     plan->units = lm_shape_units(&plan->map.out);
     plan->children = lm_allocate((size_t)network->n_layers, sizeof *plan->children);
     /* Predict and pull back; the layers above the input do neither. */

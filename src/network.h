@@ -19,6 +19,7 @@ struct lm_network_spec {
     struct lm_shape input;
     int n_layers;
     const struct lm_layer_spec *layers; /* not owned */
+    bool plain; /* all operators are (operator.h): their outputs are states ("state: value") */
 };
 
 enum { LM_INPUT = -1 }; /* as a parent: the network's input, which is clamped */

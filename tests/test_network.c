@@ -180,12 +180,27 @@ START_TEST(only_layers_that_move_cost_their_map) {
 }
 END_TEST
 
+START_TEST(all_operators_are_plain_or_none) {
+    const struct lm_layer_spec layers[] = {{"V1", 0, {0}, LINEAR("4")},
+                                           {"V2", 0, {0}, LINEAR("3")}};
+    struct lm_status status;
+    for (int plain = 0; plain < 2; plain++) {
+        const struct lm_network_spec spec = {VECTOR(6), COUNT(layers), layers, plain};
+        struct lm_network *network = lm_network_create(&spec, &status);
+        for (int l = 0; l < network->n_layers; l++)
+            for (int j = 0; j < network->layers[l].map.n; j++)
+                ck_assert_int_eq(network->layers[l].map.operators[j].plain, plain);
+        lm_network_destroy(network);
+    }
+}
+END_TEST
+
 /* The network is refused with LM_CONFIG and a message that holds all the words, and no memory
  * is left over. */
 static void expect_refused(struct lm_shape input, int n, const struct lm_layer_spec *layers,
                            const char *const words[]) {
     struct lm_status status = {0};
-    const struct lm_network_spec spec = {input, n, layers};
+    const struct lm_network_spec spec = {input, n, layers, false};
     size_t blocks = lm_memory_blocks();
     ck_assert(lm_network_create(&spec, &status) == NULL);
     ck_assert(status.code == LM_CONFIG);
@@ -287,6 +302,7 @@ int main(void) {
         "network", mnist_network_is_the_published_one, cifar_network_is_the_published_one,
         map_texts_are_cut_to_their_room, layers_are_put_in_order,
         distances_are_those_of_the_nearest_and_the_longest_path, layers_in_order_keep_it,
-        edges_agree_with_parents_and_children, only_layers_that_move_cost_their_map, bad_names,
-        bad_parents, cycles, bad_outputs, bad_shapes_name_the_layer_and_the_shapes);
+        edges_agree_with_parents_and_children, only_layers_that_move_cost_their_map,
+        all_operators_are_plain_or_none, bad_names, bad_parents, cycles, bad_outputs,
+        bad_shapes_name_the_layer_and_the_shapes);
 }

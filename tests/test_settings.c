@@ -130,6 +130,17 @@ START_TEST(network_is_read) {
 }
 END_TEST
 
+/* States that others are subtracted from are summed plainly. */
+START_TEST(networks_of_values_are_plain) {
+    const char *set[] = {"inference.state=value"};
+    for (int n_set = 0; n_set <= 1; n_set++) {
+        struct lm_settings_file *file = read_small(n_set, set);
+        ck_assert_int_eq(lm_settings_get(file)->network.plain, n_set);
+        lm_settings_destroy(file);
+    }
+}
+END_TEST
+
 START_TEST(file_over_defaults) {
     char text[1024];
     snprintf(text, sizeof text, "%strainin: x\n", small);
@@ -606,6 +617,7 @@ int main(void) {
     const TTest *const all[] = {defaults,
                                 network_is_read,
                                 file_over_defaults,
+                                networks_of_values_are_plain,
                                 set_over_file,
                                 mistakes_of_set,
                                 mistakes_of_syntax,

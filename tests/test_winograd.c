@@ -1,8 +1,11 @@
-/* Winograd: correlations and gradients of 3 x 3 taps in tiles are what plain sums come to, and
- * round little more; a band of the outputs has the bits of all of them. */
+/* Winograd: correlations and gradients of 3 x 3 taps in tiles, and correlations along rows, are
+ * what plain sums come to, and round little more; a band of the outputs has the bits of all of
+ * them. */
 #include "operators/winograd.h"
 
 #include "memory.h"
+#include "operators/operators.h"
+#include "operators/winograd1d.h"
 #include "plain_chain.h"
 #include "runner.h"
 
@@ -12,16 +15,18 @@
 static const struct test_case {
     ptrdiff_t in_channels, out_channels, rows, columns, row_padding, column_padding, width;
 } cases[] = {
-    {1, 1, 3, 3, 0, 0, 16},   /* one output */
-    {3, 5, 6, 6, 0, 0, 32},   /* one tile */
-    {3, 5, 4, 4, 1, 1, 16},   /* ... on padding all around */
-    {2, 3, 9, 7, 1, 1, 48},   /* tiles that are partly outside */
-    {4, 2, 8, 11, 0, 2, 16},  /* columns of padding */
-    {2, 2, 1, 2, 3, 4, 32},   /* tiles of padding alone */
-    {2, 60, 5, 6, 1, 1, 32},  /* more output channels than go in one go */
-    {70, 17, 6, 5, 1, 1, 16}, /* more inputs than a gradient transposes together */
-    {200, 3, 4, 5, 1, 1, 48}, /* more than are summed up in one go */
-    {5, 4, 6, 30, 1, 1, 64},  /* a row of tiles in several blocks */
+    {1, 1, 3, 3, 0, 0, 16},    /* one output */
+    {3, 5, 6, 6, 0, 0, 32},    /* one tile */
+    {3, 5, 4, 4, 1, 1, 16},    /* ... on padding all around */
+    {2, 3, 9, 7, 1, 1, 48},    /* tiles that are partly outside */
+    {4, 2, 8, 11, 0, 2, 16},   /* columns of padding */
+    {2, 2, 1, 2, 3, 4, 32},    /* tiles of padding alone */
+    {2, 60, 5, 6, 1, 1, 32},   /* more output channels than go in one go */
+    {70, 17, 6, 5, 1, 1, 16},  /* more inputs than a gradient transposes together */
+    {200, 3, 4, 5, 1, 1, 48},  /* more than are summed up in one go */
+    {5, 4, 6, 30, 1, 1, 64},   /* a row of tiles in several blocks */
+    {10, 5, 13, 13, 0, 0, 48}, /* as many channels as go along rows, and three columns behind */
+    {10, 13, 4, 6, 1, 2, 16},  /* ... of more outputs than go in one go */
 };
 enum { CASES = sizeof cases / sizeof *cases, TAPS = 9 };
 
@@ -139,6 +144,17 @@ static double distance(const struct setup *s, bool biased) {
 
 static const double unit = sizeof(real) == sizeof(float) ? 0x1p-24 : 0x1p-53;
 
+static void check_outputs(struct setup *s, bool biased,
+                          void (*correlate)(const struct lm_correlation *)) {
+    spoil((size_t)s->y_size, s->y);
+    lm_correlate(&s->k);
+    double plain = distance(s, biased);
+    spoil((size_t)s->y_size, s->y);
+    correlate(&s->k);
+    double met = distance(s, biased);
+    ck_assert_msg(met <= 2 * plain + 16 * unit, "%.3g off, plain sums %.3g", met, plain);
+}
+
 /* With and without biases, weights either way round. */
 START_TEST(outputs_are_plain_sums) {
     struct setup s;
@@ -146,17 +162,41 @@ START_TEST(outputs_are_plain_sums) {
         set_up(&s, &cases[_i], mirrored);
         for (int biased = 0; biased < 2; biased++) {
             s.k.bias = biased ? s.bias : NULL;
-            spoil((size_t)s.y_size, s.y);
-            lm_correlate(&s.k);
-            double plain = distance(&s, biased);
-            spoil((size_t)s.y_size, s.y);
-            lm_winograd_correlate(&s.k);
-            double met = distance(&s, biased);
-            ck_assert_msg(met <= 2 * plain + 16 * unit, "case %d: %.3g off, plain sums %.3g",
-                          _i, met, plain);
+            check_outputs(&s, biased, lm_winograd_correlate);
+            if (lm_winograd1d_fits(&s.k))
+                check_outputs(&s, biased, lm_winograd1d_correlate);
         }
         tear_down(&s);
     }
+}
+END_TEST
+
+/* What goes along rows, unless sums are to be plain. */
+START_TEST(operators_are_plain_where_asked) {
+    const char *option[LM_MAX_OPTIONS] = {"5", "3"};
+    const struct lm_shape in = {3, {10, 13, 13}};
+    struct lm_operator op;
+    struct lm_status status;
+    struct setup s;
+    set_up(&s, &cases[CASES - 2], false);
+    ck_assert(lm_operator_init(&op, &lm_conv2d, option, 1, &in, &status));
+    real *parameters = made_up((size_t)s.n + 5, 1, 4);
+    real *y = lm_allocate((size_t)s.y_size, sizeof *y);
+    s.k.weight = parameters;
+    s.k.bias = parameters + s.n;
+    for (int plain = 0; plain < 2; plain++) {
+        op.plain = plain;
+        lm_conv2d.forward(&op, parameters, (const real *const[]){s.x}, (size_t)s.k.width, y,
+                          NULL);
+        for (int along = 0; along < 2; along++) {
+            (along ? lm_winograd1d_correlate : lm_correlate)(&s.k);
+            bool same = memcmp(y, s.y, (size_t)s.y_size * sizeof *y) == 0;
+            ck_assert_int_eq(same, plain != along);
+        }
+    }
+    lm_free(parameters);
+    lm_free(y);
+    tear_down(&s);
 }
 END_TEST
 
@@ -202,6 +242,7 @@ END_TEST
 
 int main(void) {
     const struct repeated_test tests[] = {{outputs_are_plain_sums, CASES},
+                                          {operators_are_plain_where_asked, 1},
                                           {gradients_are_plain_sums, CASES},
                                           {bands_have_the_bits_of_all, CASES},
                                           {NULL, 0}};

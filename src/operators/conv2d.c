@@ -3,9 +3,9 @@
  *
  * Forward, difference and pull_input are one computation, the correlation, with other weights:
  * the pull back of stride s is s x s correlations with every s-th tap of mirrored kernels.
- * Kernels of 3 x 3 between many channels have a quicker way (winograd.h), and so have changes
- * and errors between few (winograd1d.h); those of a single channel are made together with the
- * maxima of their outputs (pooled.h). */
+ * Kernels of 3 x 3 between many channels have a quicker way (winograd.h), and so have those
+ * between few (winograd1d.h); those of a single channel are made together with the maxima of
+ * their outputs (pooled.h). */
 #include "../memory.h"
 #include "correlate.h"
 #include "pool.h"
@@ -75,13 +75,12 @@ static struct lm_axis forward_axis(const struct lm_operator *op, int axis) {
                             .origin = axis ? 0 : (ptrdiff_t)op->row};
 }
 
-/* `exactly`: rounding as small as can be, as a value needs it that others like it are
- * subtracted from. */
+/* `plainly`: with the rounding of plain sums, but for large ones. */
 static void correlate(const struct lm_operator *op, const struct lm_correlation *k,
-                      bool exactly) {
+                      bool plainly) {
     if (op->whole)
         lm_winograd_correlate(k);
-    else if (!exactly && lm_winograd1d_fits(k))
+    else if (!plainly && lm_winograd1d_fits(k))
         lm_winograd1d_correlate(k);
     else
         lm_correlate(k);
@@ -114,7 +113,7 @@ static void forward(const struct lm_operator *op, const real *parameters, const 
     (void)tape;
     struct lm_correlation k = correlation_of(op, parameters, x[0], width, y);
     k.bias = parameters + op->n_weights + op->channel;
-    correlate(op, &k, true);
+    correlate(op, &k, op->plain);
 }
 
 static void difference(const struct lm_operator *op, const real *parameters,

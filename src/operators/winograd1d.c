@@ -34,6 +34,7 @@ struct meeting {
     const real *u;       /* taps of the first of these rows */
     ptrdiff_t x_place;   /* from one place to the next; of u PLACE */
     const struct lm_relaxation *relaxation;
+    const real *bias; /* NULL: zero, as where values relax */
     real *y;
 };
 
@@ -171,7 +172,8 @@ INLINE void sum_place(int outs, int vectors, const struct meeting *m, int place,
 /* The outputs of a tile to where they belong, or by `relaxation` into the values there. */
 INLINE void put_tile(int outs, int vectors, int columns, const struct lm_relaxation *relaxation,
                      bool by_error, const struct meeting *m, real sums[SIDE][TILE][WIDEST]) {
-    for (int o = 0; o < outs; o++)
+    for (int o = 0; o < outs; o++) {
+        const vec bias = (m->bias ? m->bias[o] : 0) - (vec){0};
         for (int b = 0; b < vectors; b++) {
             vec at[SIDE], y[OUTS];
             for (int p = 0; p < SIDE; p++)
@@ -182,8 +184,9 @@ INLINE void put_tile(int outs, int vectors, int columns, const struct lm_relaxat
                 if (relaxation)
                     relax(relaxation, by_error, to + j * m->width, y[j]);
                 else
-                    store(to + j * m->width, y[j]);
+                    store(to + j * m->width, y[j] + bias);
         }
+    }
 }
 
 /* `columns` outputs of a tile. */
@@ -248,6 +251,7 @@ static void correlate_columns(int vectors, const struct lm_correlation *k, ptrdi
         for (const struct tile *tile = tiles; tile < tiles + n; tile++) {
             ptrdiff_t outs = tile->outs.to - tile->outs.from;
             m.u = tile->taps[0] + met.from * k->in_channels * outs;
+            m.bias = k->bias ? k->bias + tile->outs.from : NULL;
             m.y = y + tile->outs.from * m.y_channel;
             if (vectors == WIDE)
                 sum_wide(outs, columns, &m);
@@ -284,7 +288,7 @@ bool lm_winograd1d_fits(const struct lm_correlation *k) {
     const struct lm_axis *rows = &k->rows, *columns = &k->columns;
     return rows->taps == ROWS && columns->taps == 3 && rows->step == 1 && columns->step == 1 &&
            rows->apart == 1 && columns->apart == 1 && k->in_channels >= FEWEST &&
-           k->in_channels <= MOST && columns->count >= OUTS - 1 && !k->bias;
+           k->in_channels <= MOST && columns->count >= OUTS - 1;
 }
 
 void lm_winograd1d_correlate(const struct lm_correlation *k) {

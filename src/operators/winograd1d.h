@@ -9,16 +9,14 @@
  * Transformed inputs are made once for all output channels and for the three rows of outputs
  * that meet them, and stay in the nearest cache.
  *
- * Rounding is about twice that of plain sums, relative to what is made: good for changes and
- * errors, but not for values that others like them are subtracted from. */
+ * Rounding is about twice that of plain sums, relative to what is made. */
 #ifndef LAMINA_WINOGRAD1D_H
 #define LAMINA_WINOGRAD1D_H
 
 #include "correlate.h"
 
 /* Whether it can be done, and is worth while: axes of step 1 with 3 taps and outputs that are 1
- * apart, LM_TAPS taps or fewer, no bias, and channels and columns enough to pay for the
- * transforms. */
+ * apart, LM_TAPS taps or fewer, and channels and columns enough to pay for the transforms. */
 bool lm_winograd1d_fits(const struct lm_correlation *correlation);
 
 /* lm_correlate where it fits. An output is the same sum in the same order whatever rows and
