@@ -18,7 +18,8 @@ struct lm_settings {
         const char *format; /* name of a data set reader: "idx", "cifar10" */
         const char *path;   /* folder; io/dataset.h says where a relative one is sought */
     } data;
-    struct lm_network_spec network; /* layers in the order of the file */
+    struct lm_network_spec network; /* layers in the order of the file; plain if the state is
+                                       "value" */
     const char *loss;               /* network.loss: "mse", "cross_entropy" */
     struct {
         const char *rule;        /* "backprop", "strict", "fixed-prediction" */

@@ -134,8 +134,9 @@ struct lm_operator {
     bool pointwise;             /* local, and works on op->tape numbers one by one */
     bool relaxes;               /* relax_input can be done */
     bool rectifies;             /* maxpool2d: a relu behind it is done with it */
-    bool plain;                 /* forward sums plainly where what is quicker rounds more: for
-                                   outputs that others like them are subtracted from */
+    bool plain;                 /* forward is to round as plain sums do, for outputs that others
+                                   like them are subtracted from; a conv2d that is `whole` does
+                                   not */
     bool whole;                 /* quickest for all channels and rows at once: not in bands */
     size_t room;                /* reals that a function allocates at most, while it works */
     size_t channel, row;        /* of a band: its first channel and row; else 0 */

@@ -187,6 +187,7 @@ START_TEST(all_operators_are_plain_or_none) {
     for (int plain = 0; plain < 2; plain++) {
         const struct lm_network_spec spec = {VECTOR(6), COUNT(layers), layers, plain};
         struct lm_network *network = lm_network_create(&spec, &status);
+        ck_assert(network);
         for (int l = 0; l < network->n_layers; l++)
             for (int j = 0; j < network->layers[l].map.n; j++)
                 ck_assert_int_eq(network->layers[l].map.operators[j].plain, plain);

@@ -75,7 +75,7 @@ static struct lm_axis forward_axis(const struct lm_operator *op, int axis) {
                             .origin = axis ? 0 : (ptrdiff_t)op->row};
 }
 
-/* `plainly`: with the rounding of plain sums, but for large ones. */
+/* `plainly`: by plain sums, unless the operator is `whole`. */
 static void correlate(const struct lm_operator *op, const struct lm_correlation *k,
                       bool plainly) {
     if (op->whole)

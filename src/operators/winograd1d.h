@@ -9,7 +9,8 @@
  * Transformed inputs are made once for all output channels and for the three rows of outputs
  * that meet them, and stay in the nearest cache.
  *
- * Rounding is about twice that of plain sums, relative to what is made. */
+ * Rounding is about twice that of plain sums, relative to what is made: too much for values
+ * that others like them are subtracted from (lm_operator.plain). */
 #ifndef LAMINA_WINOGRAD1D_H
 #define LAMINA_WINOGRAD1D_H
 
