@@ -1,7 +1,6 @@
 #include "store_hdf5.h"
 
 #include "memory.h"
-#include "watchdog.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -10,150 +9,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* For the others to hear of a failure, or for HDF5 to close a file after one; seconds. */
-static const double PATIENCE = 3;
-
-/* ---- HDF5's reasons ---- */
-
-/* The innermost HDF5 error of the public call at work: HDF5 forgets it at its next call. */
-char lm_h5_reason[LM_H5_REASON];
-
-static herr_t keep_first(unsigned n, const H5E_error2_t *error, void *unused) {
-    (void)unused;
-    if (n == 0)
-        snprintf(lm_h5_reason, sizeof lm_h5_reason, "%s", error->desc);
-    return 0;
-}
-
-/* Every value that HDF5 returns goes through here or done: below 0 is a failure. */
-hid_t lm_h5_got(hid_t value) {
-    if (value < 0 && !*lm_h5_reason)
-        H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, keep_first, NULL);
-    return value;
-}
-
-bool lm_h5_done(hid_t value) {
-    return lm_h5_got(value) >= 0;
-}
-
-/* Let go of an identifier, which may be a failed one. */
-bool lm_h5_drop(hid_t id) {
-    return id < 0 || lm_h5_done(H5Idec_ref(id));
-}
-
-/* Each public call starts here. */
-void lm_h5_begin(void) {
-    *lm_h5_reason = '\0';
-    H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
-}
-
-bool lm_h5_fail(const struct lm_store *store, enum lm_code code, const char *what,
-                const char *object, struct lm_status *status) {
-    return lm_fail(status, code, "%s: cannot %s %s: %s", store->path, what, object,
-                   *lm_h5_reason ? lm_h5_reason : "HDF5 gives no reason");
-}
-
-/* ---- Agreement of the ranks ---- */
-
-static void mpi(int code) {
-    if (code == MPI_SUCCESS)
-        return;
-    char text[MPI_MAX_ERROR_STRING];
-    int length;
-    if (MPI_Error_string(code, text, &length) != MPI_SUCCESS)
-        snprintf(text, sizeof text, "error %d", code);
-    lm_abort(LM_SYSTEM, "MPI failed: %s", text);
-}
-
-/* FNV-1a, to compare what the ranks were asked to do. */
-uint64_t lm_h5_hash(uint64_t before, const void *bytes, size_t size) {
-    const unsigned char *byte = bytes;
-    for (size_t i = 0; i < size; i++)
-        before = (before ^ byte[i]) * UINT64_C(0x100000001b3);
-    return before;
-}
-
-uint64_t lm_h5_hash_text(uint64_t before, const char *text) {
-    return lm_h5_hash(before, text, strlen(text) + 1);
-}
-
-uint64_t lm_h5_hash_call(const char *what, const char *object) {
-    return lm_h5_hash_text(lm_h5_hash_text(UINT64_C(0xcbf29ce484222325), what), object);
-}
-
-/* Whether all ranks are well; if not, all get the status of the lowest that is not.
- * `said` is a hash of the arguments. */
-static bool agree_with(struct lm_store *store, bool ok, uint64_t said,
-                       struct lm_status *status) {
-    if (!store->parallel)
-        return ok;
-    uint64_t mine[3] = {(uint64_t)(ok ? store->size : store->rank), said, ~said}, least[3];
-    mpi(MPI_Allreduce(mine, least, 3, MPI_UINT64_T, MPI_MIN, store->communicator));
-    if (least[1] != ~least[2])
-        lm_abort(LM_INTERNAL, "%s: bug: the ranks write different things", store->path);
-    if (least[0] == (uint64_t)store->size)
-        return true;
-    mpi(MPI_Bcast(status, sizeof *status, MPI_BYTE, (int)least[0], store->communicator));
-    return false;
-}
-
-/* When MPI fails to write for HDF5 on one rank, the ranks may wait for each other for ever
- * inside HDF5: unless they agree soon, this rank ends the job. */
-static struct lm_watchdog *alarmed;
-static const char *written; /* path of the file at work */
-
-static void alarm_at(const struct lm_status *status) {
-    if (!alarmed)
-        alarmed = lm_watchdog_start(PATIENCE, status);
-}
-
-static void calm_down(void) {
-    if (alarmed)
-        lm_watchdog_stop(alarmed);
-    alarmed = NULL;
-}
-
-void lm_store_alarm(int number) {
-    struct lm_status status;
-    if (!written)
-        return;
-    lm_fail(&status, LM_IO, "%s: cannot write: %s", written,
-            number ? strerror(number) : "MPI gives no reason");
-    alarm_at(&status);
-}
-
-/* The same as agree_with; a rank that failed and is not heard ends the job. */
-static bool agree(struct lm_store *store, bool ok, uint64_t said, struct lm_status *status) {
-    if (!ok && store->parallel)
-        alarm_at(status);
-    bool all = agree_with(store, ok, said, status);
-    calm_down();
-    if (!all)
-        store->end = *status;
-    return all;
-}
-
-/* The end of a collective call. */
-bool lm_h5_settle(struct lm_store *store, bool ok, const char *what, const char *object,
-                  uint64_t said, struct lm_status *status) {
-    if (!ok)
-        lm_h5_fail(store, LM_IO, what, object, status);
-    else if (store->failed)
-        *status = store->failure;
-    return agree(store, ok && !store->failed, said, status);
-}
-
-void lm_store_share(struct lm_store *store, void *bytes, size_t size) {
-    LM_ASSERT(size <= INT32_MAX);
-    if (store->parallel)
-        mpi(MPI_Bcast(bytes, (int)size, MPI_BYTE, 0, store->communicator));
-}
-
 /* ---- Files ---- */
 
 static void destroy(struct lm_store *store) {
     if (store->parallel)
-        mpi(MPI_Comm_free(&store->communicator));
+        lm_h5_mpi(MPI_Comm_free(&store->communicator));
     lm_aside_clear(&store->aside);
     lm_digest_clear(&store->digest);
     lm_free(store->path);
@@ -173,47 +33,18 @@ static struct lm_store *begin_store(const char *path, const struct lm_peers *pee
     store->size = peers->size;
     store->parallel = peers->communicator != NULL;
     if (store->parallel) {
-        mpi(MPI_Comm_dup(*(const MPI_Comm *)peers->communicator, &store->communicator));
-        mpi(MPI_Comm_set_errhandler(store->communicator, MPI_ERRORS_RETURN));
+        lm_h5_mpi(MPI_Comm_dup(*(const MPI_Comm *)peers->communicator, &store->communicator));
+        lm_h5_mpi(MPI_Comm_set_errhandler(store->communicator, MPI_ERRORS_RETURN));
     }
     return store;
-}
-
-/* Version 1.8 of the format: checksums, and attributes beyond 64 KB. */
-static hid_t access_list(const struct lm_store *store, bool alone) {
-    hid_t list = lm_h5_got(H5Pcreate(H5P_FILE_ACCESS));
-    if (list >= 0 && lm_h5_done(H5Pset_fclose_degree(list, H5F_CLOSE_STRONG)) &&
-        lm_h5_done(H5Pset_libver_bounds(list, H5F_LIBVER_V18, H5F_LIBVER_V18)) &&
-        lm_h5_done(H5Pset_file_locking(list, false, true)) &&
-        (alone || !store->parallel ||
-         lm_h5_done(H5Pset_fapl_mpio(list, store->communicator, MPI_INFO_NULL))))
-        return list;
-    lm_h5_drop(list);
-    return H5I_INVALID_HID;
-}
-
-bool lm_h5_close(struct lm_store *store) {
-    written = store->path;
-    bool ok = lm_h5_done(H5Fclose(store->file));
-    store->file = H5I_INVALID_HID;
-    return ok;
-}
-
-/* Open the file that is written again: by all ranks, or by this one alone. */
-bool lm_h5_reopen(struct lm_store *store, bool alone) {
-    hid_t list = access_list(store, alone);
-    if (list >= 0)
-        store->file = lm_h5_got(H5Fopen(store->aside.name, H5F_ACC_RDWR, list));
-    lm_h5_drop(list);
-    return store->file >= 0;
 }
 
 /* Rank 0 makes the file, then the others look whether they see it: MPI-IO would not
  * notice that their folder is another one. */
 static bool make_file(struct lm_store *store, struct lm_status *status) {
     bool maker = store->rank == 0;
-    return agree(store, !maker || lm_aside_make(&store->aside, status), 0, status) &&
-           agree(store, maker || lm_aside_see(&store->aside, status), 0, status);
+    return lm_h5_agree(store, !maker || lm_aside_make(&store->aside, status), 0, status) &&
+           lm_h5_agree(store, maker || lm_aside_see(&store->aside, status), 0, status);
 }
 
 /* Attributes of / stay in its header, where to set one again is one write: in the heap that
@@ -234,7 +65,7 @@ struct lm_store *lm_store_create(const char *path, const struct lm_peers *peers,
         destroy(store);
         return NULL;
     }
-    hid_t access = access_list(store, false), creation = file_list();
+    hid_t access = lm_h5_access(store, false), creation = file_list();
     if (access >= 0 && creation >= 0)
         store->file = lm_h5_got(H5Fcreate(store->aside.name, H5F_ACC_TRUNC, creation, access));
     lm_h5_drop(access), lm_h5_drop(creation);
@@ -261,15 +92,15 @@ static struct lm_digest_part *gather_parts(struct lm_store *store, size_t *n) {
     int *place = lm_allocate((size_t)store->size, sizeof *place);
     bytes[0] = mine;
     if (store->parallel)
-        mpi(MPI_Allgather(&mine, 1, MPI_INT, bytes, 1, MPI_INT, store->communicator));
+        lm_h5_mpi(MPI_Allgather(&mine, 1, MPI_INT, bytes, 1, MPI_INT, store->communicator));
     for (int r = 0; r < store->size; r++) {
         place[r] = total;
         total += bytes[r];
     }
     struct lm_digest_part *parts = lm_allocate((size_t)total, 1);
     if (store->parallel)
-        mpi(MPI_Allgatherv(digest->parts, mine, MPI_BYTE, parts, bytes, place, MPI_BYTE,
-                           store->communicator));
+        lm_h5_mpi(MPI_Allgatherv(digest->parts, mine, MPI_BYTE, parts, bytes, place, MPI_BYTE,
+                                 store->communicator));
     else if (mine)
         memcpy(parts, digest->parts, (size_t)mine);
     lm_free(bytes);
@@ -324,13 +155,10 @@ bool lm_store_verify(struct lm_store *store, struct lm_status *status) {
 
 /* Whether the file that was written, read from the disk, holds what was meant. */
 static bool verify_file(struct lm_store *store, struct lm_status *status) {
-    hid_t list = access_list(store, true);
-    if (list >= 0)
-        store->file = lm_h5_got(H5Fopen(store->aside.name, H5F_ACC_RDONLY, list));
-    lm_h5_drop(list);
-    bool ok = store->file < 0 ? lm_h5_fail(store, LM_IO, "read back", "the file", status)
-                              : lm_store_verify(store, status);
-    if (store->file >= 0)
+    bool opened = lm_h5_open(store, store->aside.name, H5F_ACC_RDONLY, true);
+    bool ok = opened ? lm_store_verify(store, status)
+                     : lm_h5_fail(store, LM_IO, "read back", "the file", status);
+    if (opened)
         lm_h5_close(store);
     status->code = LM_IO;
     return ok;
@@ -355,7 +183,7 @@ bool lm_store_commit(struct lm_store *store, struct lm_status *status) {
     if (ok)
         ok = lm_h5_settle(store, closed, "close", "the file", 0, status);
     if (ok)
-        ok = agree(store, store->rank > 0 || publish(store, status), 0, status);
+        ok = lm_h5_agree(store, store->rank > 0 || publish(store, status), 0, status);
     destroy(store);
     return ok;
 }
@@ -366,13 +194,13 @@ static void abandon_file(struct lm_store *store) {
         return;
     bool broken = store->end.code != LM_OK;
     if (broken)
-        alarm_at(&store->end);
+        lm_h5_alarm(&store->end);
     if (!lm_h5_close(store)) {
         if (!broken)
             lm_h5_fail(store, LM_IO, "close", "the file", &store->end);
         lm_abort(store->end.code, "%s", store->end.message);
     }
-    calm_down();
+    lm_h5_calm();
 }
 
 void lm_store_abandon(struct lm_store *store, bool remove) {
@@ -383,7 +211,7 @@ void lm_store_abandon(struct lm_store *store, bool remove) {
     if (remove)
         lm_aside_empty(&store->aside);
     abandon_file(store);
-    agree(store, true, remove, &unused);
+    lm_h5_agree(store, true, remove, &unused);
     if (remove)
         lm_aside_remove(&store->aside);
     destroy(store);
@@ -398,11 +226,7 @@ static bool open_file(struct lm_store *store, struct lm_status *status) {
         return lm_fail(status, LM_NO_INPUT, "cannot open %s: it is a folder", path);
     if (H5Fis_hdf5(path) <= 0)
         return lm_fail(status, LM_DATA, "%s is not an HDF5 file", path);
-    hid_t list = access_list(store, false);
-    if (list >= 0)
-        store->file = lm_h5_got(H5Fopen(path, H5F_ACC_RDONLY, list));
-    lm_h5_drop(list);
-    if (store->file < 0)
+    if (!lm_h5_open(store, path, H5F_ACC_RDONLY, false))
         return lm_fail(status, LM_DATA, "%s is damaged or truncated: %s", path, lm_h5_reason);
     return true;
 }
@@ -428,7 +252,7 @@ const char *lm_store_path(const struct lm_store *store) {
 
 bool lm_store_flush(struct lm_store *store, struct lm_status *status) {
     lm_h5_begin();
-    written = store->path;
+    lm_h5_writes(store);
     bool ok = lm_h5_done(H5Fflush(store->file, H5F_SCOPE_GLOBAL));
     ok = lm_h5_settle(store, ok, "flush", "the file", lm_h5_hash_call("flush", ""), status);
     if (!ok || store->exposed || store->sealed)
@@ -442,7 +266,7 @@ void lm_store_versions(char *mpi_text, char *hdf5) {
     char library[MPI_MAX_LIBRARY_VERSION_STRING] = "";
     int length;
     unsigned major = 0, minor = 0, release = 0;
-    mpi(MPI_Get_library_version(library, &length));
+    lm_h5_mpi(MPI_Get_library_version(library, &length));
     library[strcspn(library, ",\n")] = '\0';
     snprintf(mpi_text, LM_VERSION_TEXT, "%.*s", LM_VERSION_TEXT - 1, library);
     LM_ASSERT(H5get_libversion(&major, &minor, &release) >= 0);

@@ -216,8 +216,8 @@ static bool make_text_scale(struct lm_store *store, const struct lm_field *field
     bool ok = true;
     if (store->rank == 0) {
         hid_t type = lm_h5_text_type(H5T_VARIABLE);
-        ok = (!store->parallel || lm_h5_reopen(store, true)) && type >= 0 &&
-             make_scale(store, field, type, type, texts);
+        ok = (!store->parallel || lm_h5_open(store, store->aside.name, H5F_ACC_RDWR, true)) &&
+             type >= 0 && make_scale(store, field, type, type, texts);
         lm_h5_drop(type);
         if (store->parallel && store->file >= 0)
             ok = lm_h5_close(store) && ok;
@@ -225,7 +225,8 @@ static bool make_text_scale(struct lm_store *store, const struct lm_field *field
     ok = lm_h5_settle(store, ok, what, path, said, status);
     if (!ok || !store->parallel)
         return ok;
-    return lm_h5_settle(store, lm_h5_reopen(store, false), what, path, said, status);
+    return lm_h5_settle(store, lm_h5_open(store, store->aside.name, H5F_ACC_RDWR, false), what,
+                        path, said, status);
 }
 
 bool lm_store_make_scale(struct lm_store *store, const struct lm_field *field,

@@ -1,5 +1,6 @@
-/* Store, HDF5: what the sources of the store share. Internal to io/store*.c, which alone
- * include hdf5.h; the interface is store.h.
+/* Store, HDF5: calls of HDF5 and their failures, agreement of the ranks on them, and what else
+ * the sources of the store share. Internal to io/store*.c, which alone include hdf5.h; the
+ * interface is store.h.
  *
  * Every value that HDF5 returns goes through lm_h5_got or lm_h5_done, which keep the reason of
  * the first failure of a public call. Collective functions are called by all ranks that write
@@ -33,8 +34,8 @@ struct lm_store {
 enum { LM_H5_REASON = 256 };
 extern char lm_h5_reason[LM_H5_REASON];
 
-/* Each public call starts with begin. Then: a value as it is; whether it is no failure; let go
- * of an identifier, which may be a failed one. Local. */
+/* Each public call starts with begin. Then, where below 0 is a failure: a value as it is;
+ * whether it is none; let go of an identifier, which may be a failed one. Local. */
 void lm_h5_begin(void);
 hid_t lm_h5_got(hid_t value);
 bool lm_h5_done(hid_t value);
@@ -49,14 +50,32 @@ uint64_t lm_h5_hash(uint64_t before, const void *bytes, size_t size);
 uint64_t lm_h5_hash_text(uint64_t before, const char *text);
 uint64_t lm_h5_hash_call(const char *what, const char *object);
 
-/* The end of a collective call: whether it was well on all ranks; `said` is a hash of its
- * arguments. Collective. */
+/* End the job if an MPI call failed. Local. */
+void lm_h5_mpi(int code);
+
+/* When MPI fails to write for HDF5 on one rank, the ranks may wait for each other for ever
+ * inside HDF5. After an alarm this rank ends the job with `status` unless it is calm within
+ * seconds; the first alarm counts. `writes` says which file HDF5 is at. Local. */
+void lm_h5_alarm(const struct lm_status *status);
+void lm_h5_calm(void);
+void lm_h5_writes(const struct lm_store *store);
+
+/* Whether all ranks are well; if not, all get the status of the lowest that is not. `said` is a
+ * hash of the arguments. A rank that failed and is not heard ends the job. Collective. */
+bool lm_h5_agree(struct lm_store *store, bool ok, uint64_t said, struct lm_status *status);
+
+/* The end of a collective call: agree, where HDF5's reason is what a rank that is not well has
+ * to say. Collective. */
 bool lm_h5_settle(struct lm_store *store, bool ok, const char *what, const char *object,
                   uint64_t said, struct lm_status *status);
 
-/* Close the file that is written, and open it again: by all ranks, or by this one alone. */
+/* How to make or open a file: by all ranks, or by this one alone. To be dropped. Local. */
+hid_t lm_h5_access(const struct lm_store *store, bool alone);
+
+/* Open the file of a name, `how` being H5F_ACC_RDWR or H5F_ACC_RDONLY; close it. Collective,
+ * unless alone. */
+bool lm_h5_open(struct lm_store *store, const char *name, unsigned how, bool alone);
 bool lm_h5_close(struct lm_store *store);
-bool lm_h5_reopen(struct lm_store *store, bool alone);
 
 /* UTF-8 of a size with its final zero, or H5T_VARIABLE: of any length. To be dropped. Local. */
 hid_t lm_h5_text_type(size_t size);

@@ -1,6 +1,5 @@
 #include "bell.h"
 
-#include "comm.h"
 #include "memory.h"
 #include "mpi_check.h"
 
@@ -24,31 +23,34 @@ static struct bell **bells; /* (ranks of the job); NULL on other nodes */
 static struct bell *mine;
 
 /* The bells of the ranks of this node. */
-static void find_bells(void) {
-    MPI_Group job, here;
-    LM_MPI(MPI_Comm_group(lm_comm_agreement(), &job));
-    LM_MPI(MPI_Comm_group(lm_comm_node(), &here));
-    bells = lm_allocate((size_t)lm_comm_size(), sizeof(struct bell *));
-    for (int i = 0; i < lm_comm_node_ranks(); i++) {
+static void find_bells(MPI_Comm job, MPI_Comm node) {
+    MPI_Group all, here;
+    int ranks, near, rank;
+    LM_MPI(MPI_Comm_group(job, &all));
+    LM_MPI(MPI_Comm_group(node, &here));
+    LM_MPI(MPI_Comm_size(job, &ranks));
+    LM_MPI(MPI_Comm_size(node, &near));
+    LM_MPI(MPI_Comm_rank(job, &rank));
+    bells = lm_allocate((size_t)ranks, sizeof(struct bell *));
+    for (int i = 0; i < near; i++) {
         int in_job, unit;
         MPI_Aint bytes;
         struct bell *bell;
-        LM_MPI(MPI_Group_translate_ranks(here, 1, &i, job, &in_job));
+        LM_MPI(MPI_Group_translate_ranks(here, 1, &i, all, &in_job));
         LM_MPI(MPI_Win_shared_query(window, i, &bytes, &unit, &bell));
         bells[in_job] = bell;
     }
-    LM_MPI(MPI_Group_free(&job));
+    LM_MPI(MPI_Group_free(&all));
     LM_MPI(MPI_Group_free(&here));
-    mine = bells[lm_comm_rank()];
+    mine = bells[rank];
 }
 
-void lm_bell_create(void) {
-    MPI_Comm node = lm_comm_node();
+void lm_bell_create(MPI_Comm job, MPI_Comm node) {
     struct bell *bell;
     LM_MPI(MPI_Win_allocate_shared(sizeof *bell, 1, MPI_INFO_NULL, node, &bell, &window));
     atomic_init(&bell->rings, 0);
     atomic_init(&bell->asleep, 0);
-    find_bells();
+    find_bells(job, node);
     LM_MPI(MPI_Barrier(node));
 }
 

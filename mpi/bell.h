@@ -6,10 +6,12 @@
 #ifndef LAMINA_BELL_H
 #define LAMINA_BELL_H
 
+#include <mpi.h>
 #include <stdbool.h>
 
-/* A bell for each rank of the job that is on this node. Collective, after MPI has started. */
-void lm_bell_create(void);
+/* A bell for each rank of the job that is on this node, of the communicators of both.
+ * Collective. */
+void lm_bell_create(MPI_Comm job, MPI_Comm node);
 void lm_bell_destroy(void);
 
 /* Whether rank `rank` of the job is on this node. */

@@ -16,15 +16,6 @@ static char who[32];
 static MPI_Win voice; /* one atomic_flag of each node: somebody has spoken */
 static atomic_flag *spoken;
 
-void lm_mpi_check(int result, const char *call, const char *file, int line) {
-    if (result == MPI_SUCCESS)
-        return;
-    char text[MPI_MAX_ERROR_STRING] = "";
-    int length = 0;
-    PMPI_Error_string(result, text, &length);
-    lm_abort(LM_SYSTEM, "%s:%d: %s: %s", file, line, call, text);
-}
-
 static void abort_all(int code) {
     PMPI_Abort(MPI_COMM_WORLD, code);
     _exit(code);
@@ -92,7 +83,7 @@ void lm_comm_start(void) {
     LM_MPI(MPI_Comm_size(node, &node_ranks));
     LM_MPI(MPI_Comm_rank(node, &node_rank));
     share_voice();
-    lm_bell_create();
+    lm_bell_create(agreement, node);
 }
 
 void lm_comm_finish(void) {

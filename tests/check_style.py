@@ -19,7 +19,8 @@ import subprocess
 import sys
 
 ROOMS = {"src": set(), "mpi": {"src"}, "io": {"src"}, "experiments": {"src", "mpi", "io"}}
-STORE = {"io/store.c", "io/store_data.c", "io/store_attributes.c", "io/store_hdf5.h"}
+STORE = {"io/store.c", "io/store_data.c", "io/store_attributes.c", "io/store_hdf5.c",
+         "io/store_hdf5.h"}
 SYSTEM = {"mpi.h": {"mpi", "io/store_hdf5.h"}, "hdf5.h": STORE, "hdf5_hl.h": STORE}
 INSIDE = {"store_hdf5.h": STORE}
 TOP = {"CMakeLists.txt", "README.md", "LICENSE", "src", "mpi", "io", "experiments", "analysis",
