@@ -13,10 +13,9 @@ against the iterations of inference, one column per step size. With --magnitudes
 Exit codes: 64 wrong command line, 65 wrong file content, 66 missing or unreadable file,
 73 output cannot be written.
 """
-import argparse
-import os
 import sys
 
+import command
 import gradients_figure
 import lamina
 import magnitude_figure
@@ -37,22 +36,16 @@ def draw(runs, figure=None, beside=()):
     for run in runs:
         if run[kind] is None:
             raise ValueError(f"{run['path']}: no /{kind} to draw beside {runs[0]['path']}")
+    if figure and published.is_of_gradients(figure) != (kind == "gradients"):
+        raise ValueError(f"{runs[0]['path']}: {figure} was not published of files with /{kind}")
     if kind == "gradients":
         return gradients_figure.draw(runs, figure)
     return training_figure.draw(runs, figure, beside)
 
 
-def fail(code, message):
-    """End the program with one line on standard error."""
-    print(f"figure.py: {message}", file=sys.stderr)
-    sys.exit(code)
-
-
 def main(arguments=None):
     """Read, draw, write."""
-    parser = argparse.ArgumentParser(description=__doc__, prog="figure.py",
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.error = lambda message: fail(64, message)
+    parser = command.Parser("figure.py", __doc__)
     parser.add_argument("run", nargs="+", help="run files of `lamina train`, or of `lamina "
                         "gradients`")
     parser.add_argument("-o", "--output", required=True, help="figure to write: .png or .pdf")
@@ -61,20 +54,22 @@ def main(arguments=None):
     parser.add_argument("--magnitudes", action="store_true",
                         help="draw how the errors of single inputs evolved")
     options = parser.parse_args(arguments)
-    if os.path.splitext(options.output)[1].lower() not in (".png", ".pdf"):
-        fail(64, f"{options.output}: the name must end in .png or .pdf")
+    parser.expect_figures([options.output])
     try:
         runs = [lamina.open_run(path) for path in options.run]
+        if options.published and not training_figure.published_data(runs[0]):
+            print(f"figure.py: of {training_figure.data_name(runs[0])} nothing was published",
+                  file=sys.stderr)
         figure = (magnitude_figure.draw(runs) if options.magnitudes
                   else draw(runs, options.published))
     except OSError as error:
-        fail(66, f"{error.filename}: {error.strerror}")
+        parser.fail(66, f"{error.filename}: {error.strerror}")
     except ValueError as error:
-        fail(65, error)
+        parser.fail(65, error)
     try:
         save(figure, options.output)
     except OSError as error:
-        fail(73, f"{options.output}: {error.strerror}")
+        parser.fail(73, f"{options.output}: {error.strerror}")
     print(options.output)
 
 

@@ -11,9 +11,9 @@ import lamina
 import published
 import style
 import theory
+from reproduction import DIVERGED
 from training_figure import label, precision, published_data, series
 
-DIVERGED = 100  # relative errors above this have diverged
 HIGHEST = 1e3   # the axis ends there
 INFINITE = 1e30
 

@@ -25,14 +25,18 @@ Exit codes: 64 wrong command line, 65 wrong file content, 66 missing or unreadab
 output cannot be written.
 """
 import argparse
+import contextlib
 import gzip
 import json
 import os
 import struct
-import sys
 
 import numpy as np
 
+import command
+
+# Options of the kinds that have some, and their defaults.
+OPTIONS = {"noise": {"sigma": 0.3}, "patch": {"side": 10, "grey": 0.5}, "rotation": {"angle": 45}}
 KINDS = ("test", "control", "other", "noise", "patch", "rotation", "overlay")
 IMAGES, LABELS = "{}-images{}idx3-ubyte", "{}-labels{}idx1-ubyte"
 
@@ -160,18 +164,15 @@ def make(options):
     rng = np.random.default_rng([options.seed, 1 + KINDS.index(options.kind)])
     about = {"kind": options.kind, "base": os.path.abspath(options.source),
              "source": os.path.abspath(source), "seed": options.seed, "count": options.count,
-             "train": options.train, "options": {}}
+             "options": {name: getattr(options, name) for name in OPTIONS.get(options.kind, ())}}
     if options.kind == "noise":
         plain = noise(plain, rng, options.sigma)
-        about["options"] = {"sigma": options.sigma}
     elif options.kind == "patch":
         if options.side > min(plain.shape[1:]):
             raise ValueError(f"--side {options.side}: the images have {plain.shape[1:]} pixels")
         plain = patch(plain, rng, options.side, options.grey)
-        about["options"] = {"side": options.side, "grey": options.grey}
     elif options.kind == "rotation":
         plain = rotate(plain, options.angle * rng.choice((-1, 1), len(plain)))
-        about["options"] = {"angle": options.angle}
     elif options.kind == "overlay":
         partner = partners(labels, rng)
         plain = np.maximum(plain, plain[partner])
@@ -182,23 +183,20 @@ def make(options):
 
 
 def write(folder, images, labels, about):
-    """The files of a data set, inputs.json last."""
+    """The files of a data set, inputs.json last, and an older one of that name away first."""
     os.makedirs(folder, exist_ok=True)
+    last = os.path.join(folder, "inputs.json")
+    with contextlib.suppress(FileNotFoundError):
+        os.remove(last)
     write_idx(os.path.join(folder, "t10k-images-idx3-ubyte"), images)
     write_idx(os.path.join(folder, "t10k-labels-idx1-ubyte"), labels)
-    aside = os.path.join(folder, "inputs.json.partial")
+    aside = last + ".partial"
     with open(aside, "w", encoding="utf-8") as file:
         json.dump(about, file, indent=1)
-    os.replace(aside, os.path.join(folder, "inputs.json"))
+    os.replace(aside, last)
 
 
 # --- the command line -----------------------------------------------------------------------
-
-
-def fail(code, message):
-    """End with one line on standard error."""
-    print(f"inputs.py: {message}", file=sys.stderr)
-    sys.exit(code)
 
 
 def whole(text):
@@ -216,11 +214,17 @@ def fraction(text):
     return number
 
 
+def finite(text):
+    """A number that is one."""
+    number = float(text)
+    if not np.isfinite(number):
+        raise argparse.ArgumentTypeError(f"'{text}': a finite number is expected")
+    return number
+
+
 def read_options(arguments):
-    """The command line."""
-    parser = argparse.ArgumentParser(prog="inputs.py", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.error = lambda message: fail(64, message)
+    """The command line: its parser and what it says."""
+    parser = command.Parser("inputs.py", __doc__)
     parser.add_argument("kind", choices=KINDS)
     parser.add_argument("--from", dest="source", required=True, metavar="FOLDER",
                         help="the data set, with its training images")
@@ -230,36 +234,43 @@ def read_options(arguments):
     parser.add_argument("--seed", type=int, default=0, help="(0)")
     parser.add_argument("--train", type=whole, default=10000,
                         help="training images that distances are taken to (10000)")
-    parser.add_argument("--sigma", type=fraction, default=0.3, help="of the noise (0.3)")
-    parser.add_argument("--side", type=whole, default=10, help="of the patch, pixels (10)")
-    parser.add_argument("--grey", type=fraction, default=0.5, help="of the patch (0.5)")
-    parser.add_argument("--angle", type=float, default=45, help="of rotation, degrees (45)")
+    parser.add_argument("--sigma", type=fraction, help="of the noise (0.3)")
+    parser.add_argument("--side", type=whole, help="of the patch, pixels (10)")
+    parser.add_argument("--grey", type=fraction, help="of the patch (0.5)")
+    parser.add_argument("--angle", type=finite, help="of rotation, degrees (45)")
     options = parser.parse_args(arguments)
     if (options.kind == "other") != (options.other is not None):
-        fail(64, "--other belongs to kind other, and to no other kind")
+        parser.fail(64, "--other belongs to kind other, and to no other kind")
     if options.seed < 0:
-        fail(64, f"--seed {options.seed}: a whole number from 0 on is expected")
-    return options
+        parser.fail(64, f"--seed {options.seed}: a whole number from 0 on is expected")
+    for kind, defaults in OPTIONS.items():
+        for name, default in defaults.items():
+            if getattr(options, name) is None:
+                setattr(options, name, default)
+            elif kind != options.kind:
+                parser.fail(64, f"--{name} belongs to kind {kind}, and to no other kind")
+    return parser, options
 
 
 def main(arguments=None):
     """The command."""
-    options = read_options(arguments)
+    parser, options = read_options(arguments)
     try:
         images, labels, about = make(options)
         train = read_split(options.source, "train")[0]
         if train.shape[1:] != images.shape[1:]:
             raise ValueError(f"{about['source']}: images of {images.shape[1:]} pixels, those of "
                              f"{options.source} have {train.shape[1:]}")
+        about["train"] = min(options.train, len(train))
         about["distance"] = nearest(images, train[:options.train]).astype(float).tolist()
     except OSError as error:
-        fail(66, f"{error.filename}: {error.strerror}")
+        parser.fail(66, f"{error.filename}: {error.strerror}")
     except (ValueError, EOFError) as error:
-        fail(65, error)
+        parser.fail(65, error)
     try:
         write(options.output, images, labels, about)
     except OSError as error:
-        fail(73, f"{error.filename}: {error.strerror}")
+        parser.fail(73, f"{error.filename}: {error.strerror}")
     print(options.output)
 
 

@@ -27,6 +27,11 @@ FIGURES = sorted({figure for figure, _ in (*TRAINING, *GRADIENTS)})
 SECONDS = {"strict": 30.86, "fixed-0.1": 27.36, "fixed-1": 12.99, "backprop": 7.54}
 
 
+def is_of_gradients(figure):
+    """Whether a figure is of updates against the steps of inference."""
+    return any(name == figure for name, _ in GRADIENTS)
+
+
 def curves(figure, data="mnist"):
     """The curves of one figure and data set, or None when nothing was published for them.
 

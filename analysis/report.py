@@ -9,16 +9,15 @@ OTHER. What FOLDER does not hold is left out of the page, which says so.
 Exit codes: 64 wrong command line, 65 wrong file content, 66 missing or unreadable file,
 73 output cannot be written.
 """
-import argparse
 import base64
 import glob
 import html
 import os
-import sys
 
 import matplotlib.pyplot as plt
 
 import checks
+import command
 import figure as figure_command
 import finding
 import lamina
@@ -26,6 +25,7 @@ import magnitude_figure
 import published
 import reproduction
 import style
+import surprise
 import tables
 
 CAPTIONS = {
@@ -125,10 +125,7 @@ def draw_figures(runs):
 
 
 def surprise_files(folder):
-    """What `lamina surprise` wrote, if the analysis of it is here too."""
-    here = os.path.dirname(os.path.abspath(__file__))
-    if not os.path.exists(os.path.join(here, "surprise.py")):
-        return []
+    """What `lamina surprise` wrote."""
     return sorted(glob.glob(os.path.join(folder, "surprise", "*.h5")))
 
 
@@ -207,7 +204,6 @@ def deviation_tables(runs):
 
 def surprise_part(files):
     """Paragraph and table of the surprise analysis, and its figure."""
-    import surprise
     paragraph = f"<p>{text(surprise.paragraph(files))}</p>"
     return surprise.figure(files), paragraph, render_dicts(surprise.table(files))
 
@@ -247,17 +243,9 @@ def build(folder, gallery=None):
     return PAGE.format(title="Figures of Rosenbaum (2022), made again", body="\n".join(parts))
 
 
-def fail(code, message):
-    """End the program with one line on standard error."""
-    print(f"report.py: {message}", file=sys.stderr)
-    sys.exit(code)
-
-
 def main(arguments=None):
     """Read, draw, write."""
-    parser = argparse.ArgumentParser(description=__doc__, prog="report.py",
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.error = lambda message: fail(64, message)
+    parser = command.Parser("report.py", __doc__)
     parser.add_argument("folder", help="what experiments/rosenbaum2022/reproduce filled")
     parser.add_argument("--gallery", help="folder for small PNGs of the figures")
     options = parser.parse_args(arguments)
@@ -268,10 +256,11 @@ def main(arguments=None):
             file.write(page)
         os.replace(path + ".partial", path)
     except ValueError as error:
-        fail(65, error)
+        parser.fail(65, error)
     except OSError as error:
-        fail(73 if error.filename and error.filename.startswith(path) else 66,
-             f"{error.filename}: {error.strerror}")
+        written = (path, os.path.join(options.folder, "figures"), options.gallery or path)
+        parser.fail(73 if str(error.filename).startswith(written) else 66,
+                    f"{error.filename}: {error.strerror}")
     print(path)
 
 

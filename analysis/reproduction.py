@@ -17,6 +17,7 @@ import numpy as np
 import lamina
 
 STATES = ("value", "deviation")
+DIVERGED = 100  # relative errors above this have diverged
 LAST = 50  # training steps that a final loss or accuracy is the mean of
 # Fixed predictions with step size 1 and as many steps as layers give backprop's parameters.
 LIKE_BACKPROP = "fig5-cifar-deviation"
@@ -25,13 +26,19 @@ LIKE_BACKPROP_NOTE = ("Backprop on CIFAR-10 is taken from Figure 5, whose networ
 
 
 def open_runs(folder):
-    """Every run of the folder, as far as it has come: a dict from name to run, in order."""
+    """Every run of the folder, as far as it has come: a dict from name to run, in order.
+    ValueError when one that is named after double precision was calculated in single."""
     paths = {}
     for ending in (".h5.partial", ".h5"):
         for path in glob.glob(os.path.join(folder, "runs", "*" + ending)):
             if ".checkpoint-" not in path:
                 paths[os.path.basename(path)[:-len(ending)]] = path
-    return {name: lamina.open_run(paths[name]) for name in sorted(paths)}
+    runs = {name: lamina.open_run(paths[name]) for name in sorted(paths)}
+    for name, run in runs.items():
+        if name.endswith("-float64") and run["attributes"].get("real") != "double":
+            raise ValueError(f"{run['path']}: calculated in {run['attributes'].get('real')}, "
+                             "expected double")
+    return runs
 
 
 def networks(runs, prefix):
@@ -85,10 +92,16 @@ def median(curves):
 
 def at(group, name, step_size, n):
     """Curve `name` of gradients files for one step size after n steps: (run, layer)."""
-    gradients = group[0]["gradients"]
-    column = int(np.argmin(abs(gradients["step_size"] - step_size)))
-    place = min(n, len(gradients["iteration"])) - 1
-    return np.array([run["gradients"][name][column, :, place] for run in group])
+    place = min(n, len(group[0]["gradients"]["iteration"])) - 1
+    return np.array([run["gradients"][name][column(run, step_size), :, place] for run in group])
+
+
+def column(run, step_size):
+    """Which of a gradients file's step sizes this is; ValueError when it is none."""
+    found = np.flatnonzero(np.isclose(run["gradients"]["step_size"], step_size))
+    if len(found) == 0:
+        raise ValueError(f"{run.get('path', 'published curves')}: no step size {step_size}")
+    return found[0]
 
 
 def update_errors(runs, figure, state):

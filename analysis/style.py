@@ -17,15 +17,15 @@ RULES = {"strict": "predictive coding (strict)",
          "fixed-prediction": "predictive coding (fixed prediction)",
          "backprop": "backprop"}
 STATES = {"value": "values stored", "deviation": "deviations stored"}
-DATA = {"idx": "MNIST", "cifar10": "CIFAR-10"}
-LOSSES = {"mse": "mean squared error, dimensionless", "cross_entropy": "cross entropy, nats"}
+DATA = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "cifar10": "CIFAR-10"}
+LOSSES = {"mse": "MSE, dimensionless", "cross_entropy": "cross entropy, nats"}
 TYPE = {"font.size": 9, "axes.titlesize": 9, "axes.labelsize": 9, "legend.fontsize": 8,
         "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
         "grid.color": "0.92", "grid.linewidth": 0.6, "axes.axisbelow": True,
         "mathtext.fontset": "dejavusans", "pdf.fonttype": 42}
 DPI = 150
-GALLERY_DPI = 80
-PUBLISHED = {"linewidth": 0.7, "alpha": 0.75, "linestyle": "-", "zorder": 1.5}
+GALLERY_DPI = 120
+PUBLISHED = {"linewidth": 0.7, "alpha": 0.5, "linestyle": "-", "zorder": 1.5}
 CLOSED_FORM = {"color": "0.25", "linestyle": (0, (1, 2)), "linewidth": 1.2, "zorder": 20}
 
 plt.rcParams.update(TYPE)

@@ -24,13 +24,12 @@ What is said of a cell was fixed before looking, with 95 % bootstrap intervals:
 Exit codes: 64 wrong command line, 65 wrong file content, 66 missing or unreadable file, 73
 output cannot be written.
 """
-import argparse
 import csv
 import os
-import sys
 
 import numpy as np
 
+import command
 import lamina
 import style
 from surprise_cells import KINDS, LABELS, LOSS, NETWORKS, RULES, cells, correlations, load_all
@@ -129,9 +128,7 @@ def paragraph(files):
     magnitudes = [c for c in everything if c["label"] and c["measure"] != LOSS]
     surprising = [c for c in magnitudes if c["kind"] != "control"]
     control = [c for c in magnitudes if c["kind"] == "control"]
-    follows = sum(c["verdict"] == "follows" for c in surprising)
     accuracy = [np.mean(group["test"]["correct"]) for group in groups.values()]
-    confirmed = len(surprising) - follows
     sentences = [
         f"Networks trained on {names(everything, 'network', NETWORKS)} by each rule "
         f"({names(everything, 'rule', RULES)}) are evaluated by the rule that trained them "
@@ -140,9 +137,10 @@ def paragraph(files):
         "of each kind. A cell is one layer's magnitude for one network, rule, label and kind; it "
         "follows surprise when the 95 % interval of its AUC lies above 0.5, opposes it when below, "
         "and is undecided otherwise.",
-        f"Magnitudes follow surprise in {follows} of {len(surprising)} cells; in the other "
-        f"{confirmed} the paper's claim, that magnitudes need not follow surprise, is confirmed: "
-        f"{say_verdicts(surprising)}."]
+        "The paper's claim is that magnitudes need not follow surprise. "
+        f"They follow it in {count(surprising, verdict='follows')} cells, oppose it in "
+        f"{count(surprising, verdict='opposes')}, and "
+        f"{count(surprising, verdict='undecided')} are undecided: {say_verdicts(surprising)}."]
     if control:
         decided = sum(c["verdict"] != "undecided" for c in control)
         sentences.append(f"As a control, of other ordinary test images {decided} of {len(control)} "
@@ -183,12 +181,6 @@ def say_equilibrium(groups):
 # --- the command line ------------------------------------------------------------------------
 
 
-def fail(code, message):
-    """End with one line on standard error."""
-    print(f"surprise.py: {message}", file=sys.stderr)
-    sys.exit(code)
-
-
 def write_csv(path, files):
     """Every cell with all its numbers, correlations beside."""
     rho = {tuple(c[k] for k in ("network", "rule", "kind", "label", "measure")): c
@@ -204,24 +196,20 @@ def write_csv(path, files):
 
 def main(arguments=None):
     """The command."""
-    parser = argparse.ArgumentParser(prog="surprise.py", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.error = lambda message: fail(64, message)
+    parser = command.Parser("surprise.py", __doc__)
     parser.add_argument("files", nargs="+", metavar="FILE", help="a file of `lamina surprise`")
     parser.add_argument("-o", "--output", required=True, action="append",
                         help="figure to write: .png or .pdf")
     parser.add_argument("--roc", metavar="FIGURE", help="draw the ROC curves too: .png or .pdf")
     parser.add_argument("--table", metavar="CSV", help="write every cell too")
     options = parser.parse_args(arguments)
-    for path in options.output + ([options.roc] if options.roc else []):
-        if os.path.splitext(path)[1].lower() not in (".png", ".pdf"):
-            fail(64, f"{path}: the name must end in .png or .pdf")
+    parser.expect_figures(options.output + ([options.roc] if options.roc else []))
     try:
         drawn, words = figure(options.files), paragraph(options.files)
     except OSError as error:
-        fail(66, f"{error.filename}: {error.strerror}")
+        parser.fail(66, f"{error.filename}: {error.strerror}")
     except ValueError as error:
-        fail(65, error)
+        parser.fail(65, error)
     try:
         for path in options.output:
             style.save(drawn, path)
@@ -230,7 +218,7 @@ def main(arguments=None):
         if options.table:
             write_csv(options.table, options.files)
     except OSError as error:
-        fail(73, f"{error.filename}: {error.strerror}")
+        parser.fail(73, f"{error.filename}: {error.strerror}")
     print(words)
     print(*options.output, sep="\n")
 

@@ -8,13 +8,14 @@ import numpy as np
 
 import lamina
 import separation
+import style
 
 KINDS = {"misclassified": "misclassified", "noise": "noise", "patch": "occluding patch",
          "rotation": "rotation", "overlay": "two overlaid", "other": "other data set",
          "control": "control: test images"}
 LABELS = {"true": "true label", "guess": "own guess", "wrong": "wrong label", "": "no label"}
 RULES = {"strict": "strict", "fixed-prediction": "fixed prediction", "backprop": "backprop"}
-NETWORKS = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST"}
+NETWORKS = style.DATA
 LOSS, UNCERTAINTY, DISTANCE = "loss", "uncertainty", "pixel distance"
 
 

@@ -14,7 +14,8 @@ Columns: magnitude of each layer's error and loss, under three imposed labels; b
 label. Numbers: AUC \u00d7 100, grey where the 95 % interval contains chance;
 framed where the magnitude is larger for the surprising inputs and separates better than the loss \
 under the same label (95 % interval of the difference above 0).
-Last row: Spearman's correlation \u00d7 100 with the loss, on ordinary test images."""
+Last row: Spearman's correlation \u00d7 100 with the loss, on ordinary test images; the darker, the \
+stronger."""
 
 
 def columns_of(record):
@@ -25,9 +26,9 @@ def columns_of(record):
     return columns + [("", UNCERTAINTY), ("", DISTANCE)]
 
 
-def draw_map(ax, values, rows, scale):
-    """A heat map with the number in every cell; `values` (row, column) may hold NaN."""
-    image = ax.imshow(values, cmap="PuOr", vmin=-scale, vmax=scale, aspect="auto")
+def draw_map(ax, values, rows, colours, low, high):
+    """A heat map; `values` (row, column) may hold NaN."""
+    image = ax.imshow(values, cmap=colours, vmin=low, vmax=high, aspect="auto")
     ax.set_yticks(range(len(rows)), rows, fontsize=8)
     ax.set_xticks([])
     ax.tick_params(length=0)
@@ -44,7 +45,7 @@ def write_numbers(ax, texts, values, weak, scale):
             if text:
                 dark = abs(values[i][j]) > 0.66 * scale
                 ax.text(j, i, text, ha="center", va="center", fontsize=6.5,
-                        color="white" if dark else "0.6" if weak[i][j] else "black")
+                        color="white" if dark else "0.4" if weak[i][j] else "black")
 
 
 def draw_panel(ax, below, found, rho, columns, kinds):
@@ -60,7 +61,7 @@ def draw_panel(ax, below, found, rho, columns, kinds):
         if cell["more"]:
             ax.add_patch(plt.Rectangle((j - 0.44, i - 0.44), 0.88, 0.88, fill=False, linewidth=1.1,
                                        edgecolor="black"))
-    image = draw_map(ax, values, [KINDS.get(kind, kind) for kind in kinds], 0.5)
+    image = draw_map(ax, values, [KINDS.get(kind, kind) for kind in kinds], "PuOr", -0.5, 0.5)
     write_numbers(ax, texts, values, weak, 0.5)
     line, text = np.full((1, len(columns)), np.nan), [""] * len(columns)
     faint = [False] * len(columns)
@@ -68,7 +69,7 @@ def draw_panel(ax, below, found, rho, columns, kinds):
         j = columns.index((c["label"], c["measure"]))
         line[0, j], text[j] = c["spearman"], f"{100 * c['spearman']:.0f}"
         faint[j] = c["spearman_low"] <= 0 <= c["spearman_high"]
-    draw_map(below, line, ["correlation with loss"], 1)
+    draw_map(below, abs(line), ["correlation with loss"], "Greys", 0, 1)
     write_numbers(below, [text], line, [faint], 1)
     return image
 

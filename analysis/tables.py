@@ -6,6 +6,7 @@ import numpy as np
 
 import published
 import reproduction
+import style
 
 STATE_COLUMNS = {"value": "ours, values stored", "deviation": "ours, deviations stored"}
 RUNTIMES = {"strict": "strict, \u03b7 0.1, n 20", "fixed-0.1": "fixed prediction, \u03b7 0.1, n 20",
@@ -52,9 +53,10 @@ def training(runs, figure, data="mnist"):
             rows.append([f"median {words}, {layer}", number(max(0, theirs[i]))]
                         + cells({s: ours[s][:, i] for s in ours}, theirs[i]))
     return {"title": f"{figure[:3].capitalize()} {figure[3:]}, "
-                     f"{'MNIST' if data == 'mnist' else 'CIFAR-10'}",
+                     f"{style.DATA[data]}",
             "note": f"Of the first {steps} training steps, published and ours. Losses "
-                    "and accuracies are means of the last 50 of them, the others medians; of several networks the mean (lowest \u2026 highest)."
+                    f"and accuracies are means of the last {min(steps, reproduction.LAST)} of them, the others medians; of several "
+                    "networks the mean (lowest \u2026 highest)."
                     + (f" {reproduction.LIKE_BACKPROP_NOTE}"
                        if backprop and beside == reproduction.LIKE_BACKPROP else ""),
             "columns": ["", "published"] + headings(groups), "rows": rows}

@@ -21,19 +21,22 @@ SPLITS = (("train", "training", ""), ("test", "test", "test_"))
 
 def series(runs):
     """Runs of the same length that differ in their seed only, together: a list of lists, in
-    order."""
+    order. ValueError when a network is there twice."""
     found = {}
     for run in runs:
         key = lamina.same_but_for_seed(run), run["attributes"].get("steps_done")
-        found.setdefault(key, []).append(run)
-    return list(found.values())
+        group = found.setdefault(key, {})
+        which = run["attributes"].get("seed"), run["attributes"].get("from")
+        if which in group:
+            raise ValueError(f"{run['path']}: the same network as in {group[which]['path']}")
+        group[which] = run
+    return [list(group.values()) for group in found.values()]
 
 
 def data_name(run):
     """The data set of a run, as people call it."""
     path = os.path.basename(str(lamina.setting(run, "data.path", "")))
-    return {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "cifar10": "CIFAR-10"}.get(
-        path, path or "unknown data")
+    return style.DATA.get(path, path or "unknown data")
 
 
 def published_data(run):
@@ -182,11 +185,11 @@ def row_letters(groups):
 
 def explain(figure, groups, beside, old):
     """The small print: what thick, thin and dotted lines and bands are."""
-    window = style.smoothing_window(len(groups[0][0]["training"]["step"]))
+    window = max(style.smoothing_window(len(runs[0]["training"]["step"])) for runs in groups)
     networks = [len(runs) for runs in groups + beside]
     words = []
     if window > 1:
-        words.append(f"Thick lines: moving average over {window} points"
+        words.append("Thick lines: moving average over a 40th of each curve"
                      + (", mean of all networks, with the band from the lowest to the highest."
                         if max(networks) > 1 else "."))
     if old:

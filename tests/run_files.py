@@ -34,7 +34,8 @@ def begin(path, layers=LAYERS, **changes):
     file.attrs["seed"] = np.array([changes.get("seed", 7)])
     file.attrs["ranks"], file.attrs["threads"] = 1, 2
     file.attrs["command"] = f"lamina train <{os.path.basename(path)}>"
-    file.attrs["real"], file.attrs["seconds"] = "float", 2.5
+    double = str(path).endswith("-float64.h5")
+    file.attrs["real"], file.attrs["seconds"] = "double" if double else "float", 2.5
     file.attrs["git_revision"] = "abc123"
     file["layer"] = np.array(layers, dtype=h5py.string_dtype())
     file["layer"].make_scale("layer")

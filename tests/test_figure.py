@@ -144,6 +144,13 @@ def test_networks_are_one_series(tmp_path):
     assert band[:, 1].min() == 0.8 and band[:, 1].max() == 1.0
 
 
+def test_a_network_counts_once(tmp_path):
+    run = write_training(tmp_path / "run.h5")
+    again = write_training(tmp_path / "again.h5")
+    done = call_figure(run, again, "-o", tmp_path / "run.png")
+    assert_one_line(done, 65, "again.h5: the same network as in", "run.h5")
+
+
 def test_each_state_and_data_set_has_a_row(tmp_path):
     runs = [write_training(tmp_path / f"{state}.h5", state=state) for state in ("value", "deviation")]
     runs.append(write_training(tmp_path / "cifar.h5", data="cifar10"))
@@ -192,6 +199,15 @@ def test_published_curves_are_thin_lines_behind(tmp_path):
     np.testing.assert_array_equal(loss.lines[0].get_ydata(), old["loss"]["PC_train"])
     done = call_figure(run["path"], "-o", tmp_path / "run.png", "--published", "fig7")
     assert_one_line(done, 64, "fig7")
+    done = call_figure(run["path"], "-o", tmp_path / "run.png", "--published", "fig2")
+    assert_one_line(done, 65, "run.h5", "fig2 was not published of files with /training")
+    gradients = write_gradients(tmp_path / "gradients.h5")
+    done = call_figure(gradients, "-o", tmp_path / "run.png", "--published", "fig1")
+    assert_one_line(done, 65, "gradients.h5", "fig1 was not published of files with /gradients")
+    fashion = write_training(tmp_path / "fashion.h5", data="fashion-mnist")
+    done = call_figure(fashion, "-o", tmp_path / "run.png", "--published", "fig1")
+    assert done.returncode == 0 and done.stderr == (
+        "figure.py: of Fashion-MNIST nothing was published\n")
 
 
 def test_losses_far_above_every_published_one_leave_the_panel(tmp_path):
@@ -232,6 +248,18 @@ def test_magnitudes(tmp_path):
     axes = magnitude_figure.draw([lamina.open_run(run)]).axes
     assert axes[0].lines[0].get_ydata().tolist() == [0, 100]
     assert "(dimensionless)" in axes[0].get_ylabel() and axes[0].get_xlabel()
+
+
+def test_magnitudes_of_runs_that_do_not_go_together(tmp_path):
+    run, output = write_training(tmp_path / "run.h5"), tmp_path / "run.png"
+    other = write_training(tmp_path / "other.h5", layers=["V1", "out"])
+    assert_one_line(call_figure(run, other, "--magnitudes", "-o", output), 65, "other.h5",
+                    "other layers")
+    other = write_training(tmp_path / "other.h5", data="fashion-mnist")
+    assert_one_line(call_figure(run, other, "--magnitudes", "-o", output), 65, "other data")
+    with h5py.File(write_training(tmp_path / "other.h5"), "a") as file:
+        file["errors/0/index"][0] = 7
+    assert_one_line(call_figure(run, other, "--magnitudes", "-o", output), 65, "recorded inputs")
 
 
 def test_reader(tmp_path):

@@ -97,6 +97,14 @@ def test_networks_come_in_the_order_of_their_seeds(tmp_path):
     assert [run["attributes"]["seed"] for run in found] == [0, 2, 10]
 
 
+def test_double_precision_must_be_what_it_says(tmp_path):
+    (tmp_path / "runs").mkdir()
+    with h5py.File(write_training(tmp_path / "runs" / "fig1-float64.h5"), "a") as file:
+        file.attrs["real"] = "float"
+    with pytest.raises(ValueError, match="fig1-float64.h5: calculated in float, expected double"):
+        reproduction.open_runs(tmp_path)
+
+
 def test_training_table(runs):
     table = tables.training(runs, "fig1")
     row = ("median relative error, V1",)
@@ -272,6 +280,22 @@ def test_spread():
     assert not checks.inside(nets, 0.7)
     nets[:2] = np.inf
     assert checks.inside(nets, 50) and not checks.inside(nets, 0.5)
+    for freedom, quantile in ((1, 12.706), (9, 2.262), (10, 2.228), (19, 2.093), (100, 1.984)):
+        assert abs(checks.student(freedom) - quantile) < 0.005
+
+
+def test_spread_takes_two_networks_at_least(runs):
+    assert len(checks.strict_spread(runs)) == 6
+    more = {f"fig2-value-{seed}": runs[f"fig2-value-{seed % 2}"] for seed in range(12)}
+    assert len(checks.strict_spread({**runs, **more})) == 6
+    assert checks.strict_spread({"fig2-value-0": runs["fig2-value-0"]}) == []
+
+
+def test_other_step_sizes_are_not_taken_for_the_one_that_was_asked_for(runs):
+    run = runs["fig2-rounding-value"]
+    assert reproduction.column(run, 0.1) == 0
+    with pytest.raises(ValueError, match="fig2-rounding-value.h5: no step size 1"):
+        reproduction.at([run], "relative_error", 1, 20)
 
 
 def test_finding(runs):
@@ -279,6 +303,22 @@ def test_finding(runs):
     assert "V1 50 %" in first and "at most 1e-06" in first
     assert "27.8° as published" in second
     assert finding.paragraphs({}) == []
+
+
+def test_finding_draws_conclusions_from_numbers_only(runs):
+    errors = runs["fig4-deviation-0"]["gradients"]["relative_error"]
+    for name, exact in (("fig2-float64", 1e-3), ("fig4-float64", 1e-9)):
+        source = runs[name.replace("float64", "deviation-0")]
+        runs[name] = {**source, "gradients": {**source["gradients"], "relative_error":
+                                              0 * source["gradients"]["relative_error"] + exact}}
+    for seed in (0, 1):
+        runs = replaced(runs, f"fig4-deviation-{seed}", "relative_error", lambda e: 0 * e)
+    second = finding.paragraphs(runs)[1]
+    assert "half a unit in their last place" in second and "rounding altogether" in second
+    runs = replaced(runs, "fig2-float64", "relative_error", lambda e: e + 1)
+    runs = replaced(runs, "fig4-float64", "relative_error", lambda e: 0 * e + errors.max())
+    second = finding.paragraphs(runs)[1]
+    assert "half a unit" not in second and "rounding altogether" not in second
 
 
 def test_report(folder):
@@ -317,6 +357,9 @@ def test_mistakes(tmp_path):
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "fig1-value-0.h5").write_text("not HDF5")
     assert run_report(tmp_path).returncode == 65
+    write_training(tmp_path / "runs" / "fig1-value-0.h5", layers=LAYERS, levels=MEDIANS)
+    (tmp_path / "figures").write_text("not a folder")
+    assert run_report(tmp_path).returncode == 73
 
 
 def reproduce(folder, *arguments, program=FLOAT, double=DOUBLE, **environment):

@@ -56,6 +56,26 @@ def test_inputs_follow_the_seed_and_hold_together(source, tmp_path, kind):
     assert np.allclose(about["distance"], distance, rtol=0, atol=2e-3)
 
 
+def test_options_belong_to_their_kind(source, tmp_path, capsys):
+    for options, words in ((("noise", "--side", "3"), "--side belongs to kind patch"),
+                           (("rotation", "--angle", "nan"), "'nan': a finite number"),
+                           (("patch", "--grey", "2"), "from 0 to 1")):
+        with pytest.raises(SystemExit) as stop:
+            inputs.main([*options, "--from", str(source), "-o", str(tmp_path / "a")])
+        error = capsys.readouterr().err
+        assert stop.value.code == 64 and words in error and len(error.splitlines()) == 1
+    about = make(source, tmp_path / "a", "patch", "--side", 4)[2]
+    assert about["options"] == {"side": 4, "grey": 0.5} and about["train"] == 80
+
+
+def test_inputs_json_is_not_there_while_its_folder_is_not_whole(source, tmp_path, monkeypatch):
+    make(source, tmp_path / "a", "test")
+    monkeypatch.setattr(inputs, "write_idx", lambda path, array: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        make(source, tmp_path / "a", "test", "--seed", 1)
+    assert not (tmp_path / "a" / "inputs.json").exists()
+
+
 def test_kinds_but_test_share_no_image_with_it(source, tmp_path):
     test = make(source, tmp_path / "test", "test")[2]["index"]
     for kind in ("control", "noise", "patch", "rotation", "overlay"):
@@ -271,7 +291,9 @@ def test_table_paragraph_and_figure(files):
     cells = [c for c in surprise.cells(files) if c["label"] and c["measure"] != "loss" and
              c["kind"] != "control"]
     follows = sum(c["verdict"] == "follows" for c in cells)
-    assert f"in {follows} of {len(cells)} cells" in words and "nan" not in words
+    undecided = sum(c["verdict"] == "undecided" for c in cells)
+    assert f"follow it in {follows} of {len(cells)} cells" in words and "nan" not in words
+    assert f"{undecided} of {len(cells)} are undecided" in words
     figure = surprise.figure(files)
     maps = [ax for ax in figure.axes if ax.images]
     assert len(maps) == 2 * 4  # AUC and correlations of two networks and two rules
