@@ -82,7 +82,8 @@ INLINE void sum_tile(int channels, int vectors, int taps, const struct strip *s,
                     input[v] = keep(load(x + j * s->width + v * LANES));
                 for (int o = 0; o < channels; o++)
                     for (int v = 0; v < vectors; v++)
-                        sum[o][v] += w[j * channels + o] * input[v];
+                        sum[o][v] =
+                            add_product(sum[o][v], w[j * channels + o] - (vec){0}, input[v]);
             }
     if (!s->relaxation)
         store_tile(channels, vectors, s, sum, y);
@@ -133,10 +134,12 @@ INLINE void sum_strip(int channels, const struct strip *s) {
         sum_columns(channels, 0, s);
 }
 
-/* Whether 3 x 3 taps of one channel, at neighbouring inputs, are all that the outputs sum. */
-static bool is_single(const struct strip *s) {
+/* Whether 3 x 3 taps of one channel, at neighbouring inputs, are all that the outputs sum, and
+ * all that there are: of a larger kernel that overhangs the inputs the others lie between. */
+static bool is_single(int channels, const struct strip *s) {
     return s->bias && s->channels == 1 && s->rows == SIDE && s->columns == SIDE &&
-           s->x_output == s->width && s->y_output == s->width && !s->relaxation;
+           s->weight_row == SIDE * channels && s->x_output == s->width &&
+           s->y_output == s->width && !s->relaxation;
 }
 
 /* On their own GCC has registers enough for them. */
@@ -177,7 +180,7 @@ static void correlate_row(int channels, const struct lm_correlation *k,
         s.x = x + (j * columns->step - columns->padding + wide.from) * k->width;
         s.weight = weight + (wide.from - block->columns.from) * channels;
         s.y = y + (columns->first + j * columns->apart) * k->width;
-        if (is_single(&s))
+        if (is_single(channels, &s))
             sum_single_channel(channels, &s);
         else
             sum_channels(channels, &s);
