@@ -24,15 +24,3 @@ void lm_gemm(bool transpose_a, bool transpose_b, size_t m, size_t n, size_t k, c
          transpose_b ? CblasTrans : CblasNoTrans, (int)m, (int)n, (int)k, 1, a,
          (int)(transpose_a ? m : k), b, (int)(transpose_b ? k : n), beta, c, (int)n);
 }
-
-void lm_gemm_reference(bool transpose_a, bool transpose_b, size_t m, size_t n, size_t k,
-                       const real *a, const real *b, real beta, real *c) {
-    for (size_t i = 0; i < m; i++)
-        for (size_t j = 0; j < n; j++) {
-            double sum = 0;
-            for (size_t p = 0; p < k; p++)
-                sum += (double)(transpose_a ? a[p * m + i] : a[i * k + p]) *
-                       (double)(transpose_b ? b[j * k + p] : b[p * n + j]);
-            c[i * n + j] = (real)sum + (beta != 0 ? beta * c[i * n + j] : 0);
-        }
-}

@@ -18,8 +18,4 @@ const char *lm_blas_version(void);
 void lm_gemm(bool transpose_a, bool transpose_b, size_t m, size_t n, size_t k, const real *a,
              const real *b, real beta, real *c);
 
-/* The same by three plain loops: what the tests hold lm_gemm against. */
-void lm_gemm_reference(bool transpose_a, bool transpose_b, size_t m, size_t n, size_t k,
-                       const real *a, const real *b, real beta, real *c);
-
 #endif

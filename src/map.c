@@ -281,7 +281,7 @@ void lm_map_pull_parameters(const struct lm_map_run *run, const real *e, real *g
         if (lm_operator_parameters(r.op))
             lm_stage_pull_parameters(&r, e,
                                      gradient + map->parameter_offset[map->stage[s].first]);
-        real *to = run->work + (s % 2 ? half(map, run->width) : 0);
+        real *to = between(run, s);
         if (map->stage[s].first > first)
             lm_stage_pull_input(&r, e, &to);
         e = to;

@@ -22,12 +22,15 @@ static int spec_find(const struct lm_network_spec *spec, const char *name) {
     return -1;
 }
 
+enum { LAYER_NAME = 100 }; /* bytes */
+
 /* Names become groups of files, columns of tables and words of the placement. */
 static bool is_name(const char *name) {
     for (const char *c = name; *c; c++)
         if ((unsigned char)*c <= ' ' || *c == 0x7f || *c == '/' || *c == ':')
             return false;
-    return *name && strcmp(name, "input") != 0 && strcmp(name, ".") != 0;
+    return *name && strlen(name) <= LAYER_NAME && strcmp(name, "input") != 0 &&
+           strcmp(name, ".") != 0;
 }
 
 static bool check_names(const struct lm_network_spec *spec, struct lm_status *status) {
@@ -38,9 +41,9 @@ static bool check_names(const struct lm_network_spec *spec, struct lm_status *st
         if (!name || !is_name(name))
             return lm_fail(
                 status, LM_CONFIG,
-                "layer %d is named '%s': expected letters, digits and signs other than "
-                "blanks, '/' and ':', and not input",
-                i + 1, name ? name : "");
+                "layer %d is named '%.60s': expected letters, digits and signs other than "
+                "blanks, '/' and ':', at most %d, and not input",
+                i + 1, name ? name : "", LAYER_NAME);
         if (spec_find(spec, name) != i)
             return lm_fail(status, LM_CONFIG, "layer %s: two layers have this name", name);
     }

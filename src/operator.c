@@ -24,6 +24,8 @@ const struct lm_operator_kind *lm_operator_find(const char *name) {
     return NULL;
 }
 
+enum { MOST = 1 << 30 };
+
 /* One whole number at *text, moving *text behind it. */
 static bool parse_number(const char **text, long *number) {
     char *end;
@@ -32,7 +34,7 @@ static bool parse_number(const char **text, long *number) {
     errno = 0;
     *number = strtol(*text, &end, 10);
     *text = end;
-    return errno == 0 && *number <= 1 << 30;
+    return errno == 0 && *number <= MOST;
 }
 
 static bool parse_option(const struct lm_option *option, const char *text, size_t value[2],
@@ -47,8 +49,8 @@ static bool parse_option(const struct lm_option *option, const char *text, size_
     }
     if (!good || *rest || number[0] < option->minimum || number[1] < option->minimum)
         return lm_fail(status, LM_CONFIG,
-                       "%s is '%s': expected a whole number of at least %ld%s", option->name,
-                       text, option->minimum,
+                       "%s is '%s': expected a whole number from %ld to %d%s", option->name,
+                       text, option->minimum, MOST,
                        option->pair ? ", or rows x columns like 3x5" : "");
     value[0] = (size_t)number[0];
     value[1] = (size_t)number[1];

@@ -63,7 +63,7 @@ struct lm_operator_pull {
  * of pairs, and pull_parameters of a kind without parameters. */
 struct lm_operator_kind {
     const char *name;    /* as in settings */
-    const char *summary; /* one line for `lamina describe` and the README */
+    const char *summary; /* a few words for `lamina describe --help` */
     struct lm_option options[LM_MAX_OPTIONS + 1];
     bool joins;          /* takes several parents (add, concat) */
     bool view;           /* only reshapes: forward is a copy, which lm_map

@@ -1,28 +1,13 @@
 #include "peak.h"
 
-#include "tensor.h"
+#include "operators/vector.h"
 
 #include <omp.h>
 
-#if defined __AVX512F__
-enum { VECTOR_BYTES = 64 };
-#elif defined __AVX__
-enum { VECTOR_BYTES = 32 };
-#else
-enum { VECTOR_BYTES = 16 };
-#endif
-
 enum {
-    LANES = VECTOR_BYTES / sizeof(real),
     SUMS = 12, /* of 16 registers; a product and sum takes 4 cycles, 2 may start per cycle */
     ROUNDS = 20000
 };
-
-typedef real vec __attribute__((vector_size(VECTOR_BYTES)));
-
-int lm_peak_vector(void) {
-    return VECTOR_BYTES;
-}
 
 /* 2 SUMS LANES ROUNDS operations; the numbers stay near shift / (1 - scale). */
 static __attribute__((noinline)) real work(real scale, real shift) {

@@ -9,7 +9,4 @@
  * thread's count by its own clock, summed. */
 double lm_peak_measure(int threads, double seconds);
 
-/* Bytes of the vectors used. */
-int lm_peak_vector(void);
-
 #endif

@@ -14,7 +14,6 @@ enum lm_stream {
     LM_STREAM_PARAMETERS = 1, /* index: layer, element: parameter */
     LM_STREAM_TRAIN = 2,      /* index: epoch, element: position in the shuffle */
     LM_STREAM_TEST = 3,       /* index: pass over the test set */
-    LM_STREAM_RECORD = 4,     /* inputs whose errors are recorded */
     LM_STREAM_MADE_UP = 5,    /* index: made-up input, element: unit; last its label */
     LM_STREAM_LABEL = 6       /* index: input of a data set; a wrong label for it */
 };

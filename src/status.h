@@ -7,8 +7,8 @@
  *     lm_status with one line that names the file, line or key, the value, and
  *     what was expected.
  *
- * A function with a `struct lm_status *` parameter returns true on success and
- * false on failure; on failure, and only then, the status is written. */
+ * A function with a `struct lm_status *` parameter returns true, or what it made, on success
+ * and false, or NULL, on failure; on failure, and only then, the status is written. */
 #ifndef LAMINA_STATUS_H
 #define LAMINA_STATUS_H
 

@@ -222,6 +222,12 @@ START_TEST(bad_names) {
     const struct lm_layer_spec empty[] = {{"", 0, {0}, LINEAR("4")}};
     const struct lm_layer_spec reserved[] = {{"input", 0, {0}, LINEAR("4")}};
     const struct lm_layer_spec slash[] = {{"V1/a", 0, {0}, LINEAR("4")}};
+    char name[102] = "";
+    memset(name, 'a', 101);
+    const struct lm_layer_spec longer[] = {{name, 0, {0}, LINEAR("4")}};
+    REFUSED(VECTOR(6), longer, "layer 1", "at most 100");
+    name[100] = '\0';
+    lm_network_destroy(make_network(VECTOR(6), COUNT(longer), longer));
     REFUSED(VECTOR(6), twice, "layer V1", "two layers have this name");
     REFUSED(VECTOR(6), missing, "layer 2", "''");
     REFUSED(VECTOR(6), empty, "layer 1", "''");

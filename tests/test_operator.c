@@ -402,7 +402,7 @@ struct mistake {
 
 static const struct mistake mistakes[] = {
     {{"linear", {NULL}, {VECTOR(3)}}, {"linear", "units is missing"}},
-    {{"linear", {"0"}, {VECTOR(3)}}, {"linear", "units", "'0'", "at least 1"}},
+    {{"linear", {"0"}, {VECTOR(3)}}, {"linear", "units", "'0'", "from 1 to"}},
     {{"linear", {"3x3"}, {VECTOR(3)}}, {"units", "'3x3'"}},
     {{"linear", {"-1"}, {VECTOR(3)}}, {"units", "'-1'"}},
     {{"linear", {"99999999999999999999"}, {VECTOR(3)}}, {"units", "'99999999999999999999'"}},
@@ -410,8 +410,8 @@ static const struct mistake mistakes[] = {
     {{"linear", {"3"}, {VECTOR(3), VECTOR(3)}}, {"linear", "at most 1 input, not 2", "concat"}},
     {{"conv2d", {"3"}, {IMAGE(2, 3, 4)}}, {"conv2d", "kernel is missing"}},
     {{"conv2d", {"3", "3x"}, {IMAGE(2, 3, 4)}}, {"kernel", "'3x'", "rows x columns"}},
-    {{"conv2d", {"3", "3", "0"}, {IMAGE(2, 3, 4)}}, {"stride", "'0'", "at least 1"}},
-    {{"conv2d", {"3", "3", "1", "x"}, {IMAGE(2, 3, 4)}}, {"padding", "'x'", "at least 0"}},
+    {{"conv2d", {"3", "3", "0"}, {IMAGE(2, 3, 4)}}, {"stride", "'0'", "from 1 to"}},
+    {{"conv2d", {"3", "3", "1", "x"}, {IMAGE(2, 3, 4)}}, {"padding", "'x'", "from 0 to"}},
     {{"conv2d", {"3", "3"}, {VECTOR(24)}}, {"conv2d", "24", "channels x rows x columns"}},
     {{"conv2d", {"3", "4x5", "1", "0x1"}, {IMAGE(2, 3, 4)}}, {"4x5", "2 x 3 x 4", "0x1"}},
     {{"maxpool2d", {NULL}, {IMAGE(2, 3, 4)}}, {"maxpool2d", "size is missing"}},

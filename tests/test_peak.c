@@ -5,7 +5,7 @@
 #include "tensor.h"
 
 START_TEST(peak_is_what_a_processor_can_do) {
-    double lanes = (double)lm_peak_vector() / sizeof(real);
+    double lanes = 64. / sizeof(real); /* no processor has wider vectors */
     for (int threads = 1; threads <= 2; threads++) {
         double peak = lm_peak_measure(threads, 0.01);
         ck_assert(peak <= threads * lanes * 4 * 8e9); /* 2 units, 2 operations each, 8 GHz */

@@ -78,7 +78,7 @@ START_TEST(every_part_of_the_key_counts) {
         lm_random_uniform(1 + large, LM_STREAM_PARAMETERS, 0, 0),
         lm_random_uniform(1, LM_STREAM_TRAIN, 0, 0),
         lm_random_uniform(1, LM_STREAM_TEST, 0, 0),
-        lm_random_uniform(1, LM_STREAM_RECORD, 0, 0),
+        lm_random_uniform(1, LM_STREAM_LABEL, 0, 0),
         lm_random_uniform(1, LM_STREAM_PARAMETERS, 1, 0),
         lm_random_uniform(1, LM_STREAM_PARAMETERS, large - 1, 0),
         lm_random_uniform(1, LM_STREAM_PARAMETERS, 0, 1),

@@ -25,15 +25,24 @@ enum {
     LOW = 4,      /* ... output channels: as many sums as TILE x WIDE */
 };
 
+/* The outputs whose tap t meets an input. */
+static struct lm_range places_of(const struct lm_axis *a, ptrdiff_t t) {
+    ptrdiff_t start = t - a->padding; /* input of output 0 */
+    ptrdiff_t from = (most(0, -start) + a->step - 1) / a->step;
+    ptrdiff_t to = (most(0, a->in - start) + a->step - 1) / a->step;
+    return (struct lm_range){from, least(to, a->count)};
+}
+
 /* Taps on inputs, not on padding, of all places along axis 0 (rows) or 1 (columns). */
 static double count_taps(const struct lm_operator *op, int axis) {
     const struct lm_axis a = {.in = (ptrdiff_t)op->in[0].extent[axis + 1],
+                              .count = (ptrdiff_t)op->out.extent[axis + 1],
                               .step = (ptrdiff_t)op->option[STRIDE][axis],
                               .padding = (ptrdiff_t)op->option[PADDING][axis],
                               .taps = (ptrdiff_t)op->option[KERNEL][axis]};
     ptrdiff_t sum = 0;
-    for (ptrdiff_t i = 0; i < (ptrdiff_t)op->out.extent[axis + 1]; i++)
-        sum += most(0, lm_taps_at(&a, i).to - lm_taps_at(&a, i).from);
+    for (ptrdiff_t t = 0; t < a.taps; t++)
+        sum += most(0, places_of(&a, t).to - places_of(&a, t).from);
     return (double)sum;
 }
 
@@ -243,14 +252,6 @@ INLINE void product_ins(int outs, const struct tile *t, const struct tap *at, su
 
 static void product(const struct tile *t, const struct tap *at, sums total) {
     WITH_CHANNELS(t->outs, product_ins, t, at, total)
-}
-
-/* The outputs whose tap t meets an input. */
-static struct lm_range places_of(const struct lm_axis *a, ptrdiff_t t) {
-    ptrdiff_t start = t - a->padding; /* input of output 0 */
-    ptrdiff_t from = (most(0, -start) + a->step - 1) / a->step;
-    ptrdiff_t to = (most(0, a->in - start) + a->step - 1) / a->step;
-    return (struct lm_range){from, least(to, a->count)};
 }
 
 /* total of every tap. Taps take turns within a patch of outputs that stays in the L1 cache. */

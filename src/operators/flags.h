@@ -97,7 +97,7 @@ INLINE wholes larger(wholes a, wholes b) {
     if (sizeof(real) == sizeof(float))
         return (wholes)_mm512_max_epi32((__m512i)a, (__m512i)b);
     return (wholes)_mm512_max_epi64((__m512i)a, (__m512i)b);
-#elif FUSED == 256
+#elif FUSED == 256 && defined __AVX2__
     if (sizeof(real) == sizeof(float))
         return (wholes)_mm256_max_epi32((__m256i)a, (__m256i)b);
 #endif

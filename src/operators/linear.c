@@ -1,4 +1,5 @@
 /* linear: y = W x + b, every unit of x connected to every unit of y. */
+#include "../memory.h"
 #include "multiply.h"
 #include "operators.h"
 #include "vector.h"
@@ -14,7 +15,7 @@ static bool infer(struct lm_operator *op, struct lm_status *status) {
             lm_shape_text(&op->in[0], text));
     size_t in = op->in[0].extent[0], out = op->option[UNITS][0];
     op->out = (struct lm_shape){1, {out, 1, 1}};
-    op->n_weights = in * out;
+    op->n_weights = lm_product(in, out);
     op->n_biases = out;
     op->fan_in = in;
     op->relaxes = out <= LM_BLOCK;
