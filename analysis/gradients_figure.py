@@ -12,7 +12,7 @@ import published
 import style
 import theory
 from reproduction import DIVERGED
-from training_figure import label, precision, published_data, series
+from training_figure import data_name, label, precision, published_data, series
 
 HIGHEST = 1e3   # the axis ends there
 INFINITE = 1e30
@@ -30,10 +30,10 @@ def diverged(errors):
 
 
 def title(runs):
-    """What a series of files is: rule, trained how, state, number of networks."""
+    """What a series of files is: data, rule, trained how, state, number of networks."""
     run = runs[0]
-    parts = [label(runs)]
-    trained = lamina.setting(run, "gradients.train")
+    parts = [data_name(run), label(runs)]
+    trained = lamina.trained_by(run)
     if trained:
         parts.append("untrained network" if trained == "none"
                      else f"network trained with {trained}")

@@ -167,6 +167,15 @@ def setting(run, key, default=None):
     return value
 
 
+def trained_by(run):
+    """The rule that trained the network of a file of `lamina gradients`: of its checkpoint, if it
+    came from one. "none" if it is as initialised; None when nothing is said."""
+    settings = run["attributes"].get("checkpoint_settings")
+    if settings is None:
+        return setting(run, "gradients.train")
+    return setting({"path": run["path"], "settings": settings}, "inference.rule")
+
+
 def _open(path):
     """The open HDF5 file, or an error of one line."""
     with open(path, "rb"):  # a missing or unreadable file, a folder: OSError names it

@@ -26,7 +26,7 @@ def series(runs):
     for run in runs:
         key = lamina.same_but_for_seed(run), run["attributes"].get("steps_done")
         group = found.setdefault(key, {})
-        which = run["attributes"].get("seed"), run["attributes"].get("from")
+        which = run["attributes"].get("seed"), run["attributes"].get("checkpoint")
         if which in group:
             raise ValueError(f"{run['path']}: the same network as in {group[which]['path']}")
         group[which] = run

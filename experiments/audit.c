@@ -7,7 +7,7 @@
 #include <stdio.h>
 
 static int chunks_of_batch(const struct lm_session *session) {
-    size_t chunk = (size_t)session->settings->training.chunk;
+    size_t chunk = lm_settings_chunk(session->settings);
     return (int)((session->batch + chunk - 1) / chunk);
 }
 
@@ -105,9 +105,13 @@ const char *lm_audit_text(const struct lm_session *session, char *text, size_t s
     else
         snprintf(text, size,
                  "traffic: per link, chunk and training step %ld values up and %ld feedback "
-                 "down during inference, 1 value up before it; %d chunks; %scounted underneath "
-                 "MPI, all between neighbouring layers%s, none elsewhere",
-                 rule->values_travel ? down : 0, down, chunks_of_batch(session),
+                 "down during inference, 1 value up before it%s; %d chunks; %scounted "
+                 "underneath MPI, all between neighbouring layers%s, none elsewhere",
+                 rule->values_travel ? down : 0, down,
+                 session->settings->record.gradients
+                     ? ", 1 feedback down for each exact gradient recorded"
+                     : "",
+                 chunks_of_batch(session),
                  replicas > 1 ? "updates summed by the replicas of each layer; " : "",
                  replicas > 1 ? " or within a layer" : "");
     return text;

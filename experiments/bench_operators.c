@@ -284,7 +284,7 @@ static int count_rows(const struct lm_network *network) {
 bool lm_bench_operators(struct lm_session *session, int repeats, struct lm_bench_table *table,
                         struct lm_status *status) {
     const struct lm_network *network = session->network;
-    size_t count = (size_t)session->settings->training.chunk;
+    size_t count = lm_settings_chunk(session->settings);
     if (lm_comm_size() > 1)
         return lm_fail(status, LM_USAGE, "--operators is for one rank, not %d", lm_comm_size());
     omp_set_num_threads(1);

@@ -51,7 +51,7 @@ static const struct {
     {LM_TAKES_RESUME,
      {"resume", KEY_RESUME, NULL, 0, "Continue from the newest checkpoint", 0}},
     {LM_TAKES_OUTPUT | LM_TAKES_BENCH,
-     {"force", KEY_FORCE, NULL, 0, "Replace FILE and its checkpoints", 0}},
+     {"force", KEY_FORCE, NULL, 0, "Replace FILE (train: and its checkpoints)", 0}},
     {LM_TAKES_FROM,
      {"from", KEY_FROM, "CHECKPOINT", 0, "Take the parameters from a checkpoint", 0}},
     {LM_TAKES_NETWORK,
@@ -82,15 +82,15 @@ static const struct {
      {"threads", 't', "N", 0, "Threads per rank (default: processors / ranks)", 0}},
     {LM_TAKES_RUN, {"quiet", 'q', NULL, 0, "Print nothing but errors", 0}},
 };
-enum { N_OPTIONS = sizeof all_options / sizeof *all_options };
+enum { N_OPTIONS = sizeof all_options / sizeof *all_options, MOST = 1 << 20 };
 
 static int parse_count(struct argp_state *state, const char *option, const char *text) {
     char *end;
     errno = 0;
     long value = strtol(text, &end, 10);
-    if (errno || end == text || *end || value < 1 || value > 1 << 20)
-        argp_error(state, "--%s is '%s': a whole number of at least 1 is expected", option,
-                   text);
+    if (errno || end == text || *end || value < 1 || value > MOST)
+        argp_error(state, "--%s is '%s': a whole number from 1 to %d is expected", option, text,
+                   MOST);
     return (int)value;
 }
 
@@ -142,6 +142,31 @@ static error_t take_file(struct argp_state *state, const char *path) {
     return 0;
 }
 
+/* NAME.h5: by NAME the checkpoints beside it are called. */
+static bool ends_in_h5(const char *path) {
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    size_t length = strlen(name);
+    return length > 3 && strcmp(name + length - 3, ".h5") == 0;
+}
+
+/* What must be there, and what must not be together. */
+static void check_together(const struct parse *parse, const struct argp_state *state) {
+    const struct lm_options *options = parse->options;
+    if (!options->settings && !options->network)
+        argp_error(state, "a %s file is missing", file_kind(parse->takes));
+    if (parse->takes & LM_TAKES_OUTPUT && (!options->output || !*options->output))
+        argp_error(state, "-o FILE is missing: where to write");
+    if (parse->takes & LM_TAKES_BENCH && options->output && !*options->output)
+        argp_error(state, "-o '': the name of a file is expected");
+    if (options->operators &&
+        (options->rules || options->steps || options->peer || options->torch2pc))
+        argp_error(state, "--operators excludes --rules, --steps, --peer and --torch2pc");
+    if (parse->takes & LM_TAKES_RESUME && !ends_in_h5(options->output))
+        argp_error(state, "-o '%s': a name that ends in .h5 is expected", options->output);
+    if (options->resume && options->force)
+        argp_error(state, "--resume and --force exclude each other");
+}
+
 static error_t parse_option(int key, char *argument, struct argp_state *state) {
     struct parse *parse = state->input;
     struct lm_options *options = parse->options;
@@ -191,12 +216,7 @@ static error_t parse_option(int key, char *argument, struct argp_state *state) {
     case ARGP_KEY_ARG:
         return take_file(state, argument);
     case ARGP_KEY_END:
-        if (!options->settings && !options->network)
-            argp_error(state, "a %s file is missing", file_kind(parse->takes));
-        if (parse->takes & LM_TAKES_OUTPUT && (!options->output || !*options->output))
-            argp_error(state, "-o FILE is missing: where to write");
-        if (options->resume && options->force)
-            argp_error(state, "--resume and --force exclude each other");
+        check_together(parse, state);
         return 0;
     default:
         return parse_bench(key, argument, state) ? 0 : ARGP_ERR_UNKNOWN;

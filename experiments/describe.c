@@ -12,8 +12,9 @@
  */
 static double layer_bytes(const struct lm_settings *settings, const struct lm_plan *plan,
                           int replicas) {
-    long chunks = (settings->training.batch - 1) / settings->training.chunk + 1;
-    int mine = (int)((chunks - 1) / replicas + 1);
+    size_t chunk = lm_settings_chunk(settings);
+    size_t chunks = ((size_t)settings->training.batch - 1) / chunk + 1;
+    int mine = (int)((chunks - 1) / (size_t)replicas + 1);
     int arrays = 2 + lm_optimizer_find(settings->training.optimizer)->n_moments +
                  lm_learning_arrays(plan->map.parameters, mine);
     return (double)arrays * (double)plan->map.parameters * (double)sizeof(real);
@@ -21,7 +22,7 @@ static double layer_bytes(const struct lm_settings *settings, const struct lm_pl
 
 static void print_layers(const struct lm_settings *settings, const struct lm_network *network,
                          const struct lm_placement *placement) {
-    size_t width = lm_width((size_t)settings->training.chunk);
+    size_t width = lm_width(lm_settings_chunk(settings));
     printf("%-12s %-14s %10s %10s %12s %8s %9s %10s %5s  %s\n", "layer", "shape", "units",
            "parameters", "kflop/step", "KiB/input", "MiB", "MiB/thread", "rank", "map");
     for (int l = 0; l < network->n_layers; l++) {
@@ -46,7 +47,9 @@ static void print_layers(const struct lm_settings *settings, const struct lm_net
            "KiB/input: state that one input of a batch needs\n"
            "MiB: parameters, gradient, optimizer state, and partial sums of the gradient, "
            "which the large layers of a rank share\n"
-           "MiB/thread: what a thread works in, the most of its rank's layers\n");
+           "MiB/thread: what a thread works in, the most of its rank's layers\n"
+           "map: as it is done; a relu before a maxpool2d comes behind it, which gives the "
+           "same\n");
 }
 
 /* --- ranks -------------------------------------------------------------------------------- */
@@ -101,9 +104,10 @@ static void print_proposals(const struct lm_network *network, int ranks, int n,
 static void print_placement(const struct lm_workload *workload,
                             const struct lm_placement *placement) {
     int ranks = placement->n_ranks * placement->n_replicas;
-    printf("placement on %d rank%s, %d replica%s: about %.2f times as fast as one rank\n",
-           ranks, ranks == 1 ? "" : "s", placement->n_replicas,
-           placement->n_replicas == 1 ? "" : "s",
+    if (ranks == 1)
+        return;
+    printf("placement on %d ranks, %d replica%s: about %.2f times as fast as one rank\n", ranks,
+           placement->n_replicas, placement->n_replicas == 1 ? "" : "s",
            lm_estimate_step(workload, placement).speed_up);
 }
 
@@ -163,11 +167,26 @@ static bool describe(const struct lm_options *options, struct lm_status *status)
     return good;
 }
 
+/* What a map may have, for --help: each kind with its options and what it does. */
+static void list_operators(size_t size, char text[]) {
+    size_t used = (size_t)snprintf(
+        text, size, "Nothing is run, no data are read.\n\nOperators of a map:\n");
+    for (const struct lm_operator_kind *const *kind = lm_operator_kinds(); *kind; kind++) {
+        used += (size_t)snprintf(text + used, size - used, "  %s {", (*kind)->name);
+        for (int i = 0; (*kind)->options[i].name; i++)
+            used += (size_t)snprintf(text + used, size - used, "%s%s", i ? ", " : "",
+                                     (*kind)->options[i].name);
+        used += (size_t)snprintf(text + used, size - used, "}: %s\n", (*kind)->summary);
+        LM_ASSERT(used < size);
+    }
+}
+
 static int run(int argc, char **argv) {
     struct lm_options options;
     struct lm_status status = {.code = LM_OK};
-    lm_options_read(&options, argc, argv, LM_TAKES_RANKS, true, &lm_describe_command,
-                    "Nothing is run, no data are read.");
+    char details[2048];
+    list_operators(sizeof details, details);
+    lm_options_read(&options, argc, argv, LM_TAKES_RANKS, true, &lm_describe_command, details);
     bool good = describe(&options, &status);
     if (!good)
         fprintf(stderr, "lamina: %s\n", status.message);

@@ -3,6 +3,7 @@
  * one batch with the exact gradient, for several step sizes. */
 #include "audit.h"
 #include "batch.h"
+#include "checkpoint.h"
 #include "comm.h"
 #include "divergence.h"
 #include "gradient_file.h"
@@ -39,21 +40,23 @@ static void train_network(struct lm_session *session) {
                          settings->training.momentum);
         lm_progress_step(progress, step, loss, accuracy);
     }
+    lm_session_check_parameters(session, session->steps);
     lm_progress_destroy(progress);
 }
 
-/* Trained here, taken from a checkpoint, or as initialised; `steps` are the training steps
- * behind it. */
-static bool get_network(struct lm_session *session, long *steps, struct lm_status *status) {
+/* Take the network of --from, if there is one; `steps` are the training steps behind it. */
+static bool restore_network(struct lm_session *session, long *steps, struct lm_status *status) {
+    const char *from = session->options->from;
     *steps = 0;
-    if (!session->options->from && strcmp(session->settings->gradients.train, "none") != 0) {
-        train_network(session);
-        *steps = session->steps;
-    }
-    if (!session->options->from)
-        return true;
-    return lm_comm_agree(lm_output_restore(session, session->options->from, steps, status),
-                         status);
+    return !from || lm_comm_agree(lm_output_restore(session, from, steps, status), status);
+}
+
+/* Train it, unless it was restored or shall stay as initialised. */
+static void get_network(struct lm_session *session, long *steps) {
+    if (session->options->from || strcmp(session->settings->gradients.train, "none") == 0)
+        return;
+    train_network(session);
+    *steps = session->steps;
 }
 
 /* --- the measurement ------------------------------------------------------------------------
@@ -151,11 +154,21 @@ static struct lm_gradient_file *create_file(struct lm_session *session,
                                           .step_sizes = settings->gradients.step,
                                           .n_iterations = settings->gradients.steps,
                                           .updates = settings->gradients.updates};
+    const char *from = session->options->from;
+    char *trained = from ? lm_checkpoint_settings(from, status) : NULL;
+    if (!lm_comm_agree(!from || trained, status)) {
+        lm_free(trained);
+        return NULL;
+    }
+    const struct lm_run_text texts[] = {{"checkpoint", from}, {"checkpoint_settings", trained}};
     struct lm_peers peers = lm_meta_peers();
     struct lm_run_meta *meta = lm_meta_create(session);
+    meta->n_texts = from ? sizeof texts / sizeof *texts : 0;
+    meta->texts = texts;
     struct lm_gradient_file *file =
         lm_gradient_file_create(session->options->output, &peers, meta, &plan, status);
     lm_meta_destroy(meta);
+    lm_free(trained);
     return file;
 }
 
@@ -175,15 +188,13 @@ static bool finish(struct measurement *measurement, struct lm_status *status) {
 
 static bool work(struct lm_session *session, struct lm_status *status) {
     long trained;
-    if (!lm_output_may_write(session, false, status))
+    if (!lm_output_may_write(session, false, status) ||
+        !restore_network(session, &trained, status))
         return false;
     struct measurement measurement = {session, create_file(session, status), NULL};
     if (!measurement.file)
         return false;
-    if (!get_network(session, &trained, status)) {
-        lm_gradient_file_abandon(measurement.file);
-        return false;
-    }
+    get_network(session, &trained);
     size_t layers = (size_t)lm_cortex_layers(session->cortex);
     size_t iterations = (size_t)session->settings->gradients.steps;
     measurement.curves =

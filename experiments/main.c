@@ -3,6 +3,7 @@
 
 #include "tensor.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -20,7 +21,7 @@ static void print_help(FILE *stream) {
             lm_exit_codes);
 }
 
-int main(int argc, char **argv) {
+static int run(int argc, char **argv) {
     if (argc < 2) {
         print_help(stderr);
         return LM_USAGE;
@@ -39,4 +40,13 @@ int main(int argc, char **argv) {
             return commands[i]->run(argc - 1, argv + 1);
     fprintf(stderr, "lamina: '%s' is not a command; see 'lamina --help'\n", argv[1]);
     return LM_USAGE;
+}
+
+int main(int argc, char **argv) {
+    int code = run(argc, argv);
+    if ((fflush(stdout) || ferror(stdout)) && code == LM_OK) {
+        fprintf(stderr, "lamina: cannot print: %s\n", strerror(errno));
+        return LM_IO;
+    }
+    return code;
 }

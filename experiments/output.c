@@ -55,7 +55,8 @@ bool lm_output_restore(struct lm_session *session, const char *path, long *steps
     struct lm_checkpoint_layer *layers = checkpoint_layers(session, false, true);
     struct lm_checkpoint checkpoint = {.n_layers = session->network->n_layers,
                                        .layers = layers};
-    bool good = lm_checkpoint_read(path, &checkpoint, status);
+    bool good = (lm_comm_rank() != 0 || lm_checkpoint_verify(path, status)) &&
+                lm_checkpoint_read(path, &checkpoint, status);
     *steps = (long)checkpoint.steps_done;
     lm_free(layers);
     return good;
@@ -65,7 +66,7 @@ bool lm_output_restore(struct lm_session *session, const char *path, long *steps
 
 /* What rank 0 sees in the folder; ranks on other hosts may see it later. */
 struct findings {
-    bool exists, is_folder;
+    bool exists, is_folder, is_file;
     int64_t step;
     char newest[4096]; /* empty: no checkpoint */
 };
@@ -80,6 +81,7 @@ static struct findings look(const char *out) {
         struct stat about;
         found.exists = stat(out, &about) == 0;
         found.is_folder = found.exists && S_ISDIR(about.st_mode);
+        found.is_file = found.exists && S_ISREG(about.st_mode);
     }
     lm_comm_broadcast(&found, sizeof found, 0);
     return found;
@@ -88,18 +90,15 @@ static struct findings look(const char *out) {
 bool lm_output_may_write(struct lm_session *session, bool checkpoints,
                          struct lm_status *status) {
     const struct lm_options *options = session->options;
-    if (look(options->output).is_folder)
-        return lm_fail(status, LM_CANT_CREATE, "%s is a folder: the name of a file is expected",
-                       options->output);
+    struct findings found = look(options->output);
+    if (found.exists && !found.is_file)
+        return lm_fail(status, LM_CANT_CREATE, "%s is %s: the name of a file is expected",
+                       options->output, found.is_folder ? "a folder" : "no regular file");
     if (!lm_session_lock(session, options->output, status))
         return false;
-    struct findings found = look(options->output);
+    found = look(options->output);
     bool has_checkpoint = checkpoints && found.newest[0];
-    if (options->force)
-        return lm_comm_agree(lm_comm_rank() != 0 || !checkpoints ||
-                                 lm_checkpoint_remove_all(options->output, status),
-                             status);
-    if (options->resume || (!found.exists && !has_checkpoint))
+    if (options->force || options->resume || (!found.exists && !has_checkpoint))
         return true;
     return lm_fail(status, LM_CANT_CREATE, "%s exists: %s--force replaces it",
                    found.exists ? options->output : found.newest,
@@ -221,6 +220,10 @@ static bool resume(struct lm_output *output, struct lm_status *status) {
     if (!options->resume)
         return true;
     output->newest = find_checkpoint(options->output, status);
+    if (!output->newest && status->code == LM_OK && look(options->output).exists)
+        return lm_fail(status, LM_CANT_CREATE,
+                       "%s exists, and no checkpoint to go on from: --force replaces it",
+                       options->output);
     if (!output->newest)
         return status->code == LM_OK;
     if (lm_comm_rank() == 0 && !options->quiet)
@@ -235,6 +238,14 @@ static void note_newest(const struct lm_output *output) {
              output->newest ? "the last checkpoint is " : "no checkpoint was written",
              output->newest ? output->newest : "");
     lm_abort_note(note);
+}
+
+/* The checkpoints of a run that is replaced go when the new one has begun. */
+static bool drop_checkpoints(const struct lm_output *output, struct lm_status *status) {
+    const struct lm_options *options = output->session->options;
+    return !options->force || lm_comm_agree(lm_comm_rank() != 0 || lm_checkpoint_remove_all(
+                                                                       options->output, status),
+                                            status);
 }
 
 static bool create_file(struct lm_output *output, struct lm_status *status) {
@@ -266,10 +277,10 @@ struct lm_output *lm_output_create(struct lm_session *session, long *first,
     bool good = resume(output, status);
     note_newest(output);
     if (good && found.exists && session->options->resume && output->first == session->steps) {
-        if (lm_comm_rank() == 0)
+        if (lm_comm_rank() == 0 && !session->options->quiet)
             fprintf(stderr, "%s is complete: nothing to do\n", session->options->output);
     } else {
-        good = good && create_file(output, status);
+        good = good && create_file(output, status) && drop_checkpoints(output, status);
     }
     *first = output->first;
     if (good)

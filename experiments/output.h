@@ -9,16 +9,18 @@
 
 struct lm_output;
 
-/* Lock the output against other runs (LM_CANT_CREATE). Unless --force or --resume,
- * LM_CANT_CREATE when the output (or, with `checkpoints`, a checkpoint of it) exists; --force
- * removes its checkpoints. Collective. */
+/* Lock the output against other runs (LM_CANT_CREATE). LM_CANT_CREATE when it exists and is no
+ * regular file and, unless --force or --resume, when it (or, with `checkpoints`, a checkpoint
+ * of it) exists. Collective. */
 bool lm_output_may_write(struct lm_session *session, bool checkpoints,
                          struct lm_status *status);
 
 /* Start the files of a run. With --resume parameters, optimizer state and records come from
  * the newest checkpoint, whose settings must be the same, and *first says how many steps are
- * behind it; otherwise it is 0. When the run is complete already, nothing is opened, and
- * *first is the number of all steps. NULL on failure. Collective. */
+ * behind it; without any it is 0, and LM_CANT_CREATE if there is an output. When the run is
+ * complete already, nothing is opened, and *first is the number of all steps. With --force the
+ * checkpoints of an earlier run are removed once the run file has begun. NULL on failure.
+ * Collective. */
 struct lm_output *lm_output_create(struct lm_session *session, long *first,
                                    struct lm_status *status);
 
@@ -46,7 +48,7 @@ bool lm_output_finish(struct lm_output *output, struct lm_status *status);
 void lm_output_destroy(struct lm_output *output);
 
 /* Take the parameters of a checkpoint of any run with the same layers; *steps says how many
- * steps are behind it. Local. */
+ * steps are behind it. LM_DATA when it is damaged, which rank 0 looks for. Local. */
 bool lm_output_restore(struct lm_session *session, const char *path, long *steps,
                        struct lm_status *status);
 

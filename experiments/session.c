@@ -11,8 +11,8 @@
 #include "threads.h"
 
 #include <math.h>
+#include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* Costs that are given count as shares of the operations. */
@@ -44,7 +44,7 @@ struct lm_workload lm_session_workload(const struct lm_settings *settings,
                                 .rule = rule,
                                 .n = settings->inference.steps,
                                 .batch = (size_t)settings->training.batch,
-                                .chunk = (size_t)settings->training.chunk,
+                                .chunk = lm_settings_chunk(settings),
                                 .cost = cost};
 }
 
@@ -64,6 +64,11 @@ bool lm_session_placement(struct lm_placement *placement, const struct lm_settin
     bool good = lm_placement_init(placement, network, &plan, status);
     if (good && !plan.by_hand)
         lm_balance(&workload, placement);
+    if (!good && (plan.by_hand || plan.n_replicas > 1))
+        lm_settings_blame(file,
+                          n_ranks % plan.n_replicas || !plan.by_hand ? "placement.replicas"
+                                                                     : "placement.ranks",
+                          status);
     lm_free(by_hand);
     lm_free(cost);
     return good;
@@ -163,11 +168,6 @@ static int wanted_data(const struct lm_session *session) {
 }
 
 static bool read_data(struct lm_session *session, struct lm_status *status) {
-    const struct lm_settings *settings = session->settings;
-    if (!lm_dataset_find(settings->data.format)) {
-        lm_fail(status, LM_CONFIG, "'%s' is not a format of data sets", settings->data.format);
-        return lm_settings_blame(session->file, "data.format", status);
-    }
     int want = wanted_data(session);
     struct lm_dataset *sets[] = {&session->train, &session->test};
     if (session->checkpoint)
@@ -255,7 +255,7 @@ static void make_cortex(struct lm_session *session) {
                                   .rank = lm_comm_rank(),
                                   .optimizer = session->optimizer,
                                   .batch = session->batch,
-                                  .chunk = (size_t)settings->training.chunk,
+                                  .chunk = lm_settings_chunk(settings),
                                   .threads = session->threads};
     session->cortex = lm_cortex_create(&plan);
     for (int i = 0; i < lm_cortex_layers(session->cortex); i++)
@@ -391,8 +391,7 @@ double lm_session_energy(const struct lm_session *session, const struct lm_layer
     int chunks = lm_cortex_chunks(cortex), all = lm_cortex_all_chunks(cortex);
     double *part = lm_allocate((size_t)all, sizeof *part), sum = 0;
     int first =
-        chunks ? (int)(lm_cortex_first(cortex, 0) / (size_t)session->settings->training.chunk)
-               : 0;
+        chunks ? (int)(lm_cortex_first(cortex, 0) / lm_settings_chunk(session->settings)) : 0;
 #pragma omp parallel for schedule(static)
     for (int c = 0; c < chunks; c++)
         part[first + c] = layer->is_output
@@ -429,6 +428,17 @@ void lm_session_check_finite(const struct lm_session *session, long step, const 
     }
 }
 
+void lm_session_check_parameters(const struct lm_session *session, long steps) {
+    for (int i = 0; lm_session_leads(session) && i < lm_cortex_layers(session->cortex); i++) {
+        const struct lm_layer *layer = lm_cortex_layer(session->cortex, i);
+        if (!lm_all_finite(layer->plan->map.parameters, layer->parameters))
+            lm_abort(LM_DIVERGED,
+                     "the parameters of layer %s are not finite after %ld training steps; take "
+                     "a smaller training.rate",
+                     layer->plan->name, steps);
+    }
+}
+
 /* --- the run of a subcommand -------------------------------------------------------------- */
 
 int lm_session_run(int argc, char **argv, int takes, const struct lm_command *command,
@@ -439,12 +449,14 @@ int lm_session_run(int argc, char **argv, int takes, const struct lm_command *co
     struct lm_status status = {.code = LM_OK};
     lm_comm_start();
     lm_traffic_on_short_write(lm_store_alarm);
-    atexit(lm_comm_finish);
+    lm_comm_finish_at_exit();
+    signal(SIGXFSZ, SIG_IGN); /* a file that grows too large is one that cannot be written */
     lm_options_read(&options, argc, argv, takes, lm_comm_rank() == 0, command, details);
     bool good = lm_session_init(&session, &options, &status) && work(&session, &status);
     if (!good && lm_comm_rank() == 0)
         fprintf(stderr, "lamina: %s\n", status.message);
     lm_session_clear(&session);
     lm_options_clear(&options);
+    lm_comm_done();
     return good ? LM_OK : (int)status.code;
 }

@@ -89,6 +89,10 @@ bool lm_session_lock(struct lm_session *session, const char *output, struct lm_s
  * what is left or may help, NULL: nothing. */
 void lm_session_check_finite(const struct lm_session *session, long step, const char *last);
 
+/* End the job if a parameter of this rank is not finite after `steps` training steps: where
+ * they are kept, since of the last ones no gradient tells. */
+void lm_session_check_parameters(const struct lm_session *session, long steps);
+
 /* The run of a subcommand: read the command line, start MPI, make the session, call `work` on
  * all ranks, print the failure, clear. Returns the exit code. */
 int lm_session_run(int argc, char **argv, int takes, const struct lm_command *command,

@@ -230,11 +230,11 @@ static struct lm_surprise_file *create_file(const struct surprise *surprise, lon
     const struct lm_surprise_plan plan = {.n_imposed = surprise->n_imposed,
                                           .imposed = surprise->names,
                                           .n_inputs = (int64_t)session->test.n,
-                                          .steps_done = steps,
-                                          .n_texts = sizeof texts / sizeof *texts,
-                                          .texts = texts};
+                                          .steps_done = steps};
     struct lm_peers peers = lm_meta_peers();
     struct lm_run_meta *meta = lm_meta_create(session);
+    meta->n_texts = sizeof texts / sizeof *texts;
+    meta->texts = texts;
     struct lm_surprise_file *file =
         lm_surprise_file_create(session->options->output, &peers, meta, &plan, status);
     lm_meta_destroy(meta);

@@ -169,8 +169,10 @@ static bool between_steps(struct training *training, long step, bool last,
         record_errors(training, k);
         lm_output_write_errors(training->output, k);
     }
-    if (checkpoint_due(training, step, last) &&
-        !lm_output_checkpoint(training->output, step, status))
+    bool due = checkpoint_due(training, step, last);
+    if (due || step == training->session->steps)
+        lm_session_check_parameters(training->session, step);
+    if (due && !lm_output_checkpoint(training->output, step, status))
         return false;
     if (step % FLUSH_STEPS == 0 || step == training->session->steps || last)
         return lm_output_flush(training->output, step, status);

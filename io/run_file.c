@@ -107,6 +107,14 @@ static bool make_traffic(struct lm_store *store, int ranks, const struct lm_run_
             lm_store_set_integer(store, "/traffic", "first_step", meta->first_step, status));
 }
 
+static bool set_texts(struct lm_store *store, const char *object, int n,
+                      const struct lm_run_text texts[], struct lm_status *status) {
+    for (int i = 0; i < n; i++)
+        if (!lm_store_set_text(store, object, texts[i].name, texts[i].text, status))
+            return false;
+    return true;
+}
+
 bool lm_run_describe(struct lm_store *store, int ranks, const struct lm_run_meta *meta,
                      struct lm_status *status) {
     char created[LM_RUN_TIME];
@@ -122,6 +130,7 @@ bool lm_run_describe(struct lm_store *store, int ranks, const struct lm_run_meta
            lm_store_set_integer(store, "/", "threads", meta->threads, status) &&
            lm_store_set_integer(store, "/", "replicas", meta->replicas, status) &&
            lm_store_set_text(store, "/", "placement", meta->placement, status) &&
+           set_texts(store, "/", meta->n_texts, meta->texts, status) &&
            describe_build(store, status) &&
            lm_store_set_integer(store, "/", "complete", 0, status) &&
            lm_store_set_double(store, "/", "seconds", 0, status) &&
@@ -145,10 +154,8 @@ bool lm_run_write_traffic(struct lm_store *store, const struct lm_peers *peers,
                           const struct lm_run_traffic *traffic, struct lm_status *status) {
     struct lm_slab row = {.type = LM_FIELD_INT64, .offset = {(size_t)peers->rank, 0}};
     row.count[0] = 1, row.count[1] = (size_t)peers->size;
-    for (int i = 0; i < traffic->n_texts; i++)
-        if (!lm_store_set_text(store, "/traffic", traffic->texts[i].name,
-                               traffic->texts[i].text, status))
-            return false;
+    if (!set_texts(store, "/traffic", traffic->n_texts, traffic->texts, status))
+        return false;
     /* What a rank fails to write is told to all by the flush. */
     struct lm_status mine;
     for (int m = 0; m < LM_MATRICES; m++) {

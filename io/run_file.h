@@ -3,7 +3,8 @@
  *     /             format, format_version, created, command, settings (YAML), seed, ranks,
  *                   threads, replicas, placement, real, lamina_version, git_revision, flags,
  *                   mpi_version, hdf5_version, openblas_version, complete, steps_done,
- *                   seconds
+ *                   seconds; where the network came from a checkpoint, checkpoint (its path)
+ *                   and checkpoint_settings
  *     /layer        names of the layers: the scale of every dimension `layer`
  *     /layers/NAME  units, shape, map, parameters, rank; seconds computed on it in the end
  *     /training     curves of (step) and (layer, step)         see records.h
@@ -27,6 +28,11 @@ struct lm_run_layer {
     int rank; /* of the first replica */
 };
 
+/* An attribute of a group. */
+struct lm_run_text {
+    const char *name, *text;
+};
+
 /* What a run says of itself; the same on all ranks. Nothing is owned; all must be valid
  * during the call only. */
 struct lm_run_meta {
@@ -38,13 +44,10 @@ struct lm_run_meta {
     const char *placement; /* "V1:0 V2:1" */
     int n_layers;
     const struct lm_run_layer *layers;
+    int n_texts; /* further attributes of / */
+    const struct lm_run_text *texts;
     const char *traffic; /* what /traffic says of itself, NULL: nothing yet */
     int64_t first_step;  /* with it: the training step from which /traffic counts */
-};
-
-/* An attribute of a group. */
-struct lm_run_text {
-    const char *name, *text;
 };
 
 /* The matrices of /traffic. */

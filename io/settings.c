@@ -1,5 +1,6 @@
 #include "settings.h"
 
+#include "dataset.h"
 #include "loss.h"
 #include "memory.h"
 #include "optimizer.h"
@@ -57,7 +58,7 @@ static const char defaults[] = "data:\n"
                                "  costs: []\n";
 
 struct lm_settings_file {
-    char *name;
+    char *name, *by_default; /* "FILE, by default": as messages name what it does not say */
     int n_set;
     char **set; /* "--set a.b=c", as messages name them */
     struct lm_yaml *tree;
@@ -68,13 +69,16 @@ struct lm_settings_file {
 
 /* --- merging --- */
 
-/* A section that the file lacks counts as one at its beginning. */
-static void adopt_sections(struct lm_yaml *tree, const char *source) {
-    for (struct lm_yaml *section = tree->first; section; section = section->next)
-        if (section->source == source) {
-            section->source = tree->source;
-            section->line = tree->line;
+/* A section that the file lacks counts as one at its beginning; other defaults have no line. */
+static void adopt_defaults(struct lm_yaml *tree, const char *source, const char *file,
+                           int depth) {
+    for (struct lm_yaml *node = tree->first; node; node = node->next) {
+        adopt_defaults(node, source, file, depth + 1);
+        if (node->source == source) {
+            node->source = depth ? file : tree->source;
+            node->line = depth ? 0 : tree->line;
         }
+    }
 }
 
 /* The file's tree over the defaults. */
@@ -88,7 +92,7 @@ static bool merge_file(struct lm_settings_file *file, const char *text, size_t s
         return false;
     if (over->kind == LM_YAML_MAPPING) {
         lm_yaml_merge(file->tree, over);
-        adopt_sections(file->tree, source);
+        adopt_defaults(file->tree, source, file->by_default, 0);
         return true;
     }
     if (lm_yaml_is_null(over))
@@ -189,14 +193,17 @@ static bool check_numbers(const struct lm_settings_file *file, struct lm_status 
         char key[32];
         snprintf(key, sizeof key, "gradients.step[%d]", i);
         double step = s->gradients.step[i];
-        if (!check_number(file, key, step, step > 0, positive, status))
+        if (!check_number(file, key, step, (real)step > 0, positive, status))
             return false;
     }
     double step = s->inference.step, rate = s->training.rate, momentum = s->training.momentum;
-    return check_number(file, "inference.step", step, step > 0, positive, status) &&
+    return check_number(file, "inference.step", step, (real)step > 0, positive, status) &&
            check_number(file, "training.rate", rate, rate > 0, positive, status) &&
            check_number(file, "training.momentum", momentum, momentum >= 0 && momentum < 1,
-                        "a number from 0 to below 1", status);
+                        "a number from 0 to below 1", status) &&
+           check_number(file, "training.momentum", momentum,
+                        momentum == 0 || strcmp(s->training.optimizer, "sgd") == 0,
+                        "0, for momentum belongs to optimizer sgd,", status);
 }
 
 /* The name of row i of one of the tables of src/, NULL behind the last. */
@@ -218,6 +225,10 @@ static const char *train_name(int i) {
 
 static const char *rule_state(int i) {
     return lm_rules()[i] ? lm_rules()[i]->state : NULL;
+}
+
+static const char *format_name(int i) {
+    return lm_dataset_formats()[i] ? lm_dataset_formats()[i]->name : NULL;
 }
 
 static const char *presynaptic_name(int i) {
@@ -259,7 +270,8 @@ static bool check_name(const struct lm_settings_file *file, const char *key, con
 static bool check_names(const struct lm_settings_file *file, struct lm_status *status) {
     const struct lm_settings *s = file->settings;
     const char *state = s->inference.state;
-    return check_name(file, "network.loss", s->loss, loss_name, status) &&
+    return check_name(file, "data.format", s->data.format, format_name, status) &&
+           check_name(file, "network.loss", s->loss, loss_name, status) &&
            check_name(file, "inference.state", state, rule_state, status) &&
            (lm_rule_find(s->inference.rule, state) ||
             fail_name(file, "inference.rule", s->inference.rule, rule_name, status)) &&
@@ -377,7 +389,11 @@ static struct lm_settings_file *parse(const char *name, const char *text, size_t
                                       int n_set, const char *const set[],
                                       struct lm_status *status) {
     struct lm_settings_file *file = lm_allocate(1, sizeof *file);
+    static const char by_default[] = ", by default";
+    size_t room = strlen(name) + sizeof by_default;
     file->name = lm_copy_string(name);
+    file->by_default = lm_allocate(room, 1);
+    snprintf(file->by_default, room, "%s%s", name, by_default);
     file->set = lm_allocate((size_t)n_set, sizeof *file->set);
     if (build(file, text, size, n_set, set, status))
         return file;
@@ -428,11 +444,17 @@ void lm_settings_destroy(struct lm_settings_file *file) {
     lm_yaml_destroy(file->tree);
     lm_free(file->text);
     lm_free(file->name);
+    lm_free(file->by_default);
     lm_free(file);
 }
 
 const struct lm_settings *lm_settings_get(const struct lm_settings_file *file) {
     return file->settings;
+}
+
+size_t lm_settings_chunk(const struct lm_settings *settings) {
+    long chunk = settings->training.chunk, batch = settings->training.batch;
+    return (size_t)(chunk < batch ? chunk : batch);
 }
 
 const char *lm_settings_text(const struct lm_settings_file *file) {

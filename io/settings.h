@@ -82,6 +82,9 @@ struct lm_settings_file *lm_settings_read(const char *path, int n_set, const cha
 const struct lm_settings *lm_settings_get(const struct lm_settings_file *file);
 void lm_settings_destroy(struct lm_settings_file *file);
 
+/* Inputs of a chunk: training.chunk, or the whole batch where that is less. */
+size_t lm_settings_chunk(const struct lm_settings *settings);
+
 /* All settings as YAML with every default filled in; reading this text again gives
  * the same settings. Owned by the handle. */
 const char *lm_settings_text(const struct lm_settings_file *file);

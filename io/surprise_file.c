@@ -76,14 +76,6 @@ static bool make_fields(struct lm_store *store, const struct lm_run_meta *meta,
     return true;
 }
 
-static bool describe(struct lm_store *store, const struct lm_surprise_plan *plan,
-                     struct lm_status *status) {
-    for (int i = 0; i < plan->n_texts; i++)
-        if (!lm_store_set_text(store, "/", plan->texts[i].name, plan->texts[i].text, status))
-            return false;
-    return lm_store_set_integer(store, "/", "steps_done", plan->steps_done, status);
-}
-
 struct lm_surprise_file *lm_surprise_file_create(const char *path, const struct lm_peers *peers,
                                                  const struct lm_run_meta *meta,
                                                  const struct lm_surprise_plan *plan,
@@ -92,7 +84,8 @@ struct lm_surprise_file *lm_surprise_file_create(const char *path, const struct 
     struct lm_store *store = lm_store_create(path, peers, status);
     if (!store)
         return NULL;
-    if (!lm_run_describe(store, peers->size, meta, status) || !describe(store, plan, status) ||
+    if (!lm_run_describe(store, peers->size, meta, status) ||
+        !lm_store_set_integer(store, "/", "steps_done", plan->steps_done, status) ||
         !make_scales(store, meta, plan, status) || !make_fields(store, meta, plan, status) ||
         !lm_store_flush(store, status)) {
         lm_store_abandon(store, true);

@@ -28,8 +28,6 @@ struct lm_surprise_plan {
     const char *const *imposed; /* (n_imposed) not kept */
     int64_t n_inputs;
     int64_t steps_done; /* training steps behind the network */
-    int n_texts;        /* attributes of /, not kept */
-    const struct lm_run_text *texts;
 };
 
 /* Inputs first ... first + n - 1 of one field; `imposed` and `layer` are 0 where the field

@@ -144,6 +144,8 @@ static double slowest(const struct lm_workload *workload,
 }
 
 void lm_balance(const struct lm_workload *workload, struct lm_placement *placement) {
+    if (placement->n_ranks == 1) /* all layers are there already */
+        return;
     size_t bytes = (size_t)placement->n_layers * sizeof *placement->rank;
     int *blocks = lm_allocate((size_t)placement->n_layers, sizeof *blocks);
     place_blocks(workload, placement);

@@ -10,9 +10,12 @@
 #include <string.h>
 #include <unistd.h>
 
-static MPI_Comm links, replicas, files, agreement, node;
+static const double PATIENCE = 5; /* seconds, for all ranks to exit */
+
+static MPI_Comm links, replicas, files, agreement, node, ending;
 static int rank, size, node_ranks, node_rank, thread_level;
 static char who[32];
+static bool is_done;  /* whether an exit is meant */
 static MPI_Win voice; /* one atomic_flag of each node: somebody has spoken */
 static atomic_flag *spoken;
 
@@ -79,6 +82,7 @@ void lm_comm_start(void) {
     replicas = duplicate(MPI_COMM_WORLD);
     files = duplicate(MPI_COMM_WORLD);
     agreement = duplicate(MPI_COMM_WORLD);
+    ending = duplicate(MPI_COMM_WORLD);
     LM_MPI(MPI_Comm_split_type(agreement, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node));
     LM_MPI(MPI_Comm_size(node, &node_ranks));
     LM_MPI(MPI_Comm_rank(node, &node_rank));
@@ -94,9 +98,37 @@ void lm_comm_finish(void) {
     LM_MPI(MPI_Comm_free(&replicas));
     LM_MPI(MPI_Comm_free(&files));
     LM_MPI(MPI_Comm_free(&agreement));
+    LM_MPI(MPI_Comm_free(&ending));
     LM_MPI(MPI_Comm_free(&node));
     lm_abort_hook(NULL, NULL);
     LM_MPI(MPI_Finalize());
+}
+
+/* Whether all ranks come here within some time. */
+static bool all_exit(double seconds) {
+    MPI_Request request;
+    int done = 0;
+    LM_MPI(MPI_Ibarrier(ending, &request));
+    for (double start = MPI_Wtime(); !done && MPI_Wtime() - start < seconds; usleep(2000))
+        LM_MPI(MPI_Test(&request, &done, MPI_STATUS_IGNORE));
+    return done;
+}
+
+static void end(int status, void *unused) {
+    (void)unused;
+    if (!is_done && status == EXIT_FAILURE) /* none of lm_code: a library's */
+        lm_abort(LM_SYSTEM, "a library has ended the program");
+    if (!is_done && !all_exit(PATIENCE))
+        abort_all(status);
+    lm_comm_finish();
+}
+
+void lm_comm_finish_at_exit(void) {
+    on_exit(end, NULL);
+}
+
+void lm_comm_done(void) {
+    is_done = true;
 }
 
 int lm_comm_rank(void) {
@@ -121,14 +153,6 @@ bool lm_comm_is_near(int other) {
 
 bool lm_comm_is_threaded(void) {
     return thread_level >= MPI_THREAD_MULTIPLE;
-}
-
-const char *lm_comm_library(void) {
-    static char version[MPI_MAX_LIBRARY_VERSION_STRING];
-    int length;
-    LM_MPI(MPI_Get_library_version(version, &length));
-    version[strcspn(version, ",")] = '\0';
-    return version;
 }
 
 const void *lm_comm_files(void) {

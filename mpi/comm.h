@@ -23,6 +23,13 @@ void lm_comm_start(void);
 /* End MPI; collective. */
 void lm_comm_finish(void);
 
+/* End MPI when the program exits, of itself only after lm_comm_done. An exit before that is a
+ * mistake that all ranks have made, if they all exit within seconds; else, and where a library
+ * has called exit, the job ends with this rank's status (LM_SYSTEM if it is none of ours), so
+ * that no other rank waits for it. Local. */
+void lm_comm_finish_at_exit(void);
+void lm_comm_done(void);
+
 int lm_comm_rank(void);
 int lm_comm_size(void);
 
@@ -35,9 +42,6 @@ bool lm_comm_is_near(int rank);
 
 /* Whether several threads of a rank may exchange messages at the same time. */
 bool lm_comm_is_threaded(void);
-
-/* Name and version of the MPI library. Not owned. */
-const char *lm_comm_library(void);
 
 /* The MPI_Comm for files, for io/store.h. Not owned. */
 const void *lm_comm_files(void);

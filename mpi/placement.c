@@ -35,8 +35,8 @@ static bool check_ranks(const struct lm_network *network, int n_ranks, int n_rep
         return lm_fail(status, LM_USAGE, "%d ranks: at least 1 is expected", n_ranks);
     if (n_ranks % n_replicas != 0)
         return lm_fail(status, LM_USAGE,
-                       "%d ranks are no whole number for each of %d replicas of the network",
-                       n_ranks, n_replicas);
+                       "%d rank%s cannot be divided among %d replicas of the network", n_ranks,
+                       n_ranks == 1 ? "" : "s", n_replicas);
     if (n_ranks / n_replicas > network->n_layers)
         return lm_fail(
             status, LM_USAGE,

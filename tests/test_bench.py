@@ -20,7 +20,8 @@ ONCE = V1 + V2 + IT + OUT
 
 
 def bench(settings, *options, **how):
-    return run("bench", settings, *QUICK, *options, **how)
+    quick = QUICK if "--operators" not in options else QUICK[:2] + QUICK[4:]
+    return run("bench", settings, *quick, *options, **how)
 
 
 def measured(tmp_path, *options, **how):

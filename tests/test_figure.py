@@ -122,6 +122,18 @@ def test_gradients_figure(tmp_path, step_sizes, scales_in):
     assert png_size(tmp_path / "run.png") == (width, 780)
 
 
+def test_title_of_gradients_says_what_trained_the_network(tmp_path):
+    path = write_gradients(tmp_path / "run.h5", data="fashion-mnist")
+    title = gradients_figure.title([lamina.open_run(path)])
+    assert title.startswith("Fashion-MNIST") and "trained" not in title
+    with h5py.File(path, "a") as file:
+        file.attrs["settings"] += "gradients: {train: backprop}\n"
+    assert "network trained with backprop" in gradients_figure.title([lamina.open_run(path)])
+    with h5py.File(path, "a") as file:
+        file.attrs["checkpoint_settings"] = "inference: {rule: strict}\n"
+    assert "network trained with strict" in gradients_figure.title([lamina.open_run(path)])
+
+
 def test_gradients_panels(tmp_path):
     axes = panels(write_gradients(tmp_path / "run.h5"))
     assert len(axes) == 4

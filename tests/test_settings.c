@@ -72,6 +72,7 @@ START_TEST(defaults) {
     ck_assert(s->training.rate == 0.002 && s->training.momentum == 0);
     ck_assert_int_eq(s->training.batch, 300);
     ck_assert_int_eq(s->training.chunk, 32);
+    ck_assert(lm_settings_chunk(s) == 32);
     ck_assert_int_eq(s->training.epochs, 2);
     ck_assert_int_eq(s->training.steps, 0);
     ck_assert(s->training.seed == 0);
@@ -216,7 +217,7 @@ START_TEST(mistakes_of_set) {
                "training.batch: 0: a whole number from 1 to 2147483647 is expected");
     expect_set("network.layers[0].map[0].linear.units=0",
                "network.layers[0]: layer a: operator 1 of its map, linear: units is '0': "
-               "expected a whole number of at least 1");
+               "expected a whole number from 1 to 1073741824");
 }
 END_TEST
 
@@ -539,7 +540,7 @@ START_TEST(same) {
     compare("training.steps=5", some, NULL);
     compare("checkpoint={every: 3, keep: 1}", some, NULL);
     compare("checkpoint.every=3", nothing, "checkpoint.every: 0 against 3");
-    compare("training.momentum=0.5", some, "training.momentum: 0 against 0.5");
+    compare("training.rate=0.5", some, "training.rate: 0.002 against 0.5");
     compare("gradients.step=[0.1, 0.2]", nothing,
             "gradients.step: 1 entries against 2 entries");
     compare("gradients.step=[0.2]", nothing, "gradients.step[0]: 0.1 against 0.2");
@@ -564,12 +565,13 @@ START_TEST(same_looks_at_texts) {
 END_TEST
 
 START_TEST(blame) {
-    static const char *const set[] = {"data.format=png"};
+    static const char *const set[] = {"training.batch=7"};
     struct lm_status status;
     struct lm_settings_file *file = read_small(1, set);
-    lm_fail(&status, LM_CONFIG, "no such format");
-    ck_assert(!lm_settings_blame(file, "data.format", &status));
-    ck_assert_str_eq(status.message, "--set data.format=png: data.format: no such format");
+    ck_assert(lm_settings_chunk(lm_settings_get(file)) == 7);
+    lm_fail(&status, LM_CONFIG, "too many");
+    ck_assert(!lm_settings_blame(file, "training.batch", &status));
+    ck_assert_str_eq(status.message, "--set training.batch=7: training.batch: too many");
     lm_fail(&status, LM_CONFIG, "too small");
     lm_settings_blame(file, "network.layers[1].name", &status);
     ck_assert_str_eq(status.message, "small.yaml:6: network.layers[1].name: too small");

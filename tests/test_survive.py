@@ -191,6 +191,47 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_is_taken(tmp_path, rank
     assert f"{checkpoint(out, 6)}: /training/loss is damaged" in done.stderr and not out.exists()
 
 
+@pytest.mark.parametrize("command", ["surprise", "gradients"])
+def test_a_damaged_checkpoint_is_not_measured(tmp_path, command):
+    settings, out, newest = half_run(tmp_path)
+    flip(newest, "layers/V2/parameters")
+    before = sorted(tmp_path.iterdir())
+    arguments = [newest] if command == "surprise" else [settings, "--from", newest]
+    done = run(command, *arguments, "-o", tmp_path / "measured.h5", expect=65)
+    assert f"{newest}: /layers/V2/parameters is damaged" in done.stderr
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@one_rank_only
+def test_a_rank_with_another_command_line_ends_all(tmp_path):
+    settings = write_settings(tmp_path)
+    one = ["-n", "1", FLOAT, "train", str(settings), "-o", str(tmp_path / "run.h5")]
+    done = subprocess.run(["mpirun", *one, ":", *one, "--wings"], env=ENVIRONMENT, timeout=60,
+                          capture_output=True, text=True)
+    assert done.returncode == 64 and "--wings" in done.stderr
+
+
+@one_rank_only
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_a_rank_that_gets_no_threads_ends_all(tmp_path, ranks):
+    settings = write_settings(tmp_path)
+    limited = ["prlimit", "--as=3000000000", FLOAT, "train", str(settings), "-o",
+               str(tmp_path / "run.h5"), "--threads", "400"]
+    other = ["-n", "1", FLOAT, *limited[3:-1], "1"]
+    done = subprocess.run(["mpirun", "-n", "1", *limited, *([":", *other] if ranks == 2 else [])],
+                          env=ENVIRONMENT, timeout=60, capture_output=True, text=True)
+    assert done.returncode == 71 and "a library has ended the program" in done.stderr
+
+
+@one_rank_only
+def test_a_limit_of_file_size_is_a_failed_write(tmp_path):
+    settings = write_settings(tmp_path)
+    done = subprocess.run(["prlimit", "--fsize=16000000", FLOAT, "train", settings, "-o",
+                           tmp_path / "run.h5", "--quiet", "--set", "training.epochs=40000"],
+                          env=ENVIRONMENT, timeout=60, capture_output=True, text=True)
+    assert done.returncode == 74 and "run.h5: cannot" in done.stderr
+
+
 @one_rank_only
 def test_a_resumed_run_counts_the_traffic_of_all(tmp_path):
     settings, out, _ = half_run(tmp_path)

@@ -1,4 +1,5 @@
 """lamina train: placement, exactness, resume, locality, on files as users see them."""
+import os
 import re
 import shutil
 import subprocess
@@ -188,6 +189,41 @@ def test_resume_of_a_complete_run_changes_nothing(tmp_path):
     assert out.read_bytes() == before
 
 
+def test_resume_without_a_checkpoint_replaces_nothing(tmp_path):
+    settings = write_settings(tmp_path)
+    out, options = tmp_path / "run.h5", ["--quiet", "--set", "checkpoint.every=0"]
+    run("train", settings, "-o", out, "--resume", *options)
+    before = out.read_bytes()
+    done = run("train", settings, "-o", out, "--resume", *options, "--set", "training.seed=9",
+               expect=73)
+    assert "run.h5 exists, and no checkpoint" in done.stderr and out.read_bytes() == before
+
+
+def test_force_keeps_everything_of_a_run_until_the_new_one_has_begun(tmp_path):
+    settings = write_settings(tmp_path)
+    out = tmp_path / "run.h5"
+    run("train", settings, "-o", out, "--quiet")
+    before = sorted(tmp_path.iterdir())
+    run("train", settings, "-o", out, "--force", "--set", "record.errors.inputs=61", expect=78)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_outputs_that_are_no_files_stay_what_they_are(tmp_path):
+    settings = write_settings(tmp_path)
+    pipe = tmp_path / "pipe.h5"
+    os.mkfifo(pipe)
+    for option in ([], ["--force"]):
+        assert "no regular file" in run("train", settings, "-o", pipe, *option, expect=73).stderr
+    assert pipe.is_fifo()
+
+
+def test_quiet_is_quiet_when_there_is_nothing_to_do(tmp_path):
+    settings = write_settings(tmp_path)
+    for option in ([], ["--resume"]):
+        done = run("train", settings, "-o", tmp_path / "run.h5", "--quiet", *option)
+        assert done.stdout == "" and done.stderr == ""
+
+
 def test_kept_checkpoints(tmp_path):
     settings = write_settings(tmp_path)
     run("train", settings, "-o", tmp_path / "run.h5", "--quiet", "--set", "checkpoint.keep=2")
@@ -202,6 +238,7 @@ def test_traffic_stands_beside_the_diagonal_only(tmp_path):
     done = run("train", settings, "-o", out, "--set", "record.gradients=false",
                "--set", "training.steps=5", ranks=4)
     assert "8 values up and 8 feedback down" in done.stdout and "none elsewhere" in done.stdout
+    assert "exact" not in done.stdout
     with h5py.File(out) as file:
         messages = file["traffic/messages"][:]
         sent = file["traffic/bytes"][:]
@@ -209,6 +246,11 @@ def test_traffic_stands_beside_the_diagonal_only(tmp_path):
     expected = np.diag([steps * chunks * (n + 1)] * 3, 1) + np.diag([steps * chunks * n] * 3, -1)
     assert np.array_equal(messages, expected)
     assert np.array_equal(sent > 0, expected > 0)
+    done = run("train", settings, "-o", out, "--force", "--set", "training.steps=5", ranks=4)
+    assert "1 feedback down for each exact gradient recorded" in done.stdout
+    with h5py.File(out) as file:
+        more = file["traffic/messages"][:] - expected
+    assert np.array_equal(more, np.diag([steps * chunks] * 3, -1))
 
 
 def test_magnitudes_do_not_depend_on_the_batch(tmp_path):
@@ -240,6 +282,15 @@ def test_divergence_stops_with_layer_and_step(tmp_path):
                "--set", "inference.steps=400", expect=3)
     assert re.search(r"layer \S+ is not finite at training step 0", done.stderr)
     assert not out.exists()
+
+
+def test_parameters_that_are_lost_in_the_last_step_are_not_kept(tmp_path):
+    settings = write_settings(tmp_path)
+    out = tmp_path / "run.h5"
+    done = run("train", settings, "-o", out, "--set", "training.rate=1e300",
+               "--set", "training.steps=1", "--set", "checkpoint.every=1", expect=3)
+    assert re.search(r"parameters of layer \S+ are not finite after 1 training step", done.stderr)
+    assert not out.exists() and not checkpoint(out, 1).exists()
 
 
 def test_force_replaces_and_nothing_else_does(tmp_path):

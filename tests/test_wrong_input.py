@@ -1,10 +1,12 @@
 """Every kind of wrong input: one clear line, the documented exit code, nothing half-written."""
 import gzip
+import re
+import subprocess
 
 import h5py
 import numpy as np
 import pytest
-from program import ENVIRONMENT, FIGURES, one_rank_only, run, write_cifar10, write_settings
+from program import ENVIRONMENT, FIGURES, FLOAT, one_rank_only, run, write_cifar10, write_settings
 
 
 def train(tmp_path, *options, expect, words, ranks=None, settings=None):
@@ -37,7 +39,9 @@ def train(tmp_path, *options, expect, words, ranks=None, settings=None):
     ("network.layers[1].name=V1", ["V1", "name"]),
     ("network.layers[2].map[0].linear.units=0", ["units", "0"]),
     ("placement.ranks=[0, 0, 0]", ["placement.ranks", "3 ranks", "4 layers"]),
-    ("data.format=jpeg", ["data.format", "jpeg"]),
+    ("data.format=jpeg", ["data.format", "jpeg", "idx or cifar10"]),
+    ("training.momentum=0.9", ["training.momentum", "0.9", "sgd"]),
+    ("inference.step=1e-60", ["inference.step", "1e-60"]),
     ("network.input=[1, 14, 14]", ["network.input", "1 x 14 x 14", "1 x 12 x 12"]),
     ("training.batch=5000", ["training.batch", "5000", "200"]),
     ("record.errors.inputs=61", ["record.errors.inputs", "61", "60"]),
@@ -137,7 +141,9 @@ def test_unwritable_output(tmp_path, ranks):
     assert str(out) in done.stderr
     (tmp_path / "file").write_text("")
     run("train", settings, "-o", tmp_path / "file/run.h5", expect=73, ranks=ranks)
-    done = run("train", settings, "-o", tmp_path, "--force", expect=73, ranks=ranks)
+    folder = tmp_path / "folder.h5"
+    folder.mkdir()
+    done = run("train", settings, "-o", folder, "--force", expect=73, ranks=ranks)
     assert "is a folder" in done.stderr
 
 
@@ -225,6 +231,13 @@ def test_from_another_network(tmp_path):
     (["describe", FIGURES / "fig1.yaml", "--ranks", "9", "--set", "placement.replicas=2"], 64,
      ["9 ranks", "2 replicas"]),
     (["describe", FIGURES / "fig1.yaml", "--set", "nonsense"], 78, ["nonsense"]),
+    (["describe", FIGURES / "fig1.yaml", "--ranks", "2000000"], 64, ["ranks", "1 to 1048576"]),
+    (["describe", FIGURES / "fig1.yaml", "--set", "placement.replicas=2"], 64,
+     ["placement.replicas", "1 rank", "2 replicas"]),
+    (["train", FIGURES / "fig1.yaml", "-o", "run"], 64, ["'run'", ".h5"]),
+    (["train", FIGURES / "fig1.yaml", "-o", "folder/.h5"], 64, ["'folder/.h5'", ".h5"]),
+    (["bench", FIGURES / "fig1.yaml", "-o", ""], 64, ["-o ''"]),
+    (["bench", FIGURES / "fig1.yaml", "--operators", "--rules", "strict"], 64, ["--operators"]),
 ])
 def test_command_lines(arguments, code, words):
     done = run(*arguments, expect=code)
@@ -237,9 +250,25 @@ def test_command_lines(arguments, code, words):
                                        ["--version"]])
 def test_help(arguments):
     done = run(*arguments)
+    if "describe" in arguments:
+        assert re.search(r"conv2d \{channels, kernel, stride, padding\}: convolution", done.stdout)
     assert done.stdout and not done.stderr
     if "--help" in arguments:
         assert "Exit codes" in done.stdout
+
+
+def test_settings_that_nobody_has_written_are_called_defaults(tmp_path):
+    settings = write_settings(tmp_path)
+    settings.write_text(settings.read_text().replace("batch: 40, ", ""))
+    train(tmp_path, expect=78, words=["settings.yaml, by default: training.batch", "300", "200"],
+          settings=settings)
+
+
+def test_what_cannot_be_printed(tmp_path):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([FLOAT, "describe", FIGURES / "fig1.yaml"], stdout=full,
+                              stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
+    assert done.returncode == 74 and "cannot print" in done.stderr
 
 
 def test_output_on_a_file_system_that_takes_nothing(tmp_path):
