@@ -6,7 +6,9 @@
  *     kill    before a call that changes the file (its content, length or name), SIGKILL
  *     enospc  this call that writes to the file and all later ones fail: no space left
  *     eio     opening the file fails
+ *     flip    of a write of N bytes or more one bit comes out wrong, and nobody is told
  *     count   nothing; the number of changes is printed in the end
+ *     log     nothing; every change, and advice on a file, is printed as it comes
  * or, whatever TEXT is,
  *     memory  the Nth block of lm_allocate is refused */
 #include <dlfcn.h>
@@ -42,10 +44,14 @@ static int concerns(const char *path) {
     return *kind && strcmp(kind, "memory") != 0 && path && strstr(path, text) != NULL;
 }
 
-/* Whether a change of a file fails, with errno set. */
-static int changes(const char *path, int writes) {
-    if (!concerns(path) || strcmp(kind, "eio") == 0)
+/* Whether a change of a file, by a function of that name, fails, with errno set. */
+static int changes(const char *name, const char *path, int writes) {
+    if (!concerns(path) || strcmp(kind, "eio") == 0 || strcmp(kind, "flip") == 0)
         return 0;
+    if (strcmp(kind, "log") == 0) {
+        dprintf(STDERR_FILENO, "fault: %s %s\n", name, path);
+        return 0;
+    }
     int full = strcmp(kind, "enospc") == 0;
     if (full && !writes)
         return 0;
@@ -56,14 +62,30 @@ static int changes(const char *path, int writes) {
     return full && call >= number;
 }
 
-static int changes_open(int file, int writes) {
-    char link[40], path[1000];
-    if (!*kind)
-        return 0;
+static const char *path_of(int file, size_t size, char path[]) {
+    char link[40];
     snprintf(link, sizeof link, "/proc/self/fd/%d", file);
-    ssize_t n = readlink(link, path, sizeof path - 1);
+    ssize_t n = readlink(link, path, size - 1);
     path[n > 0 ? n : 0] = '\0';
-    return changes(path, writes);
+    return path;
+}
+
+static int changes_open(const char *name, int file, int writes) {
+    char path[1000];
+    return *kind && changes(name, path_of(file, sizeof path, path), writes);
+}
+
+/* n bytes as they are to be written: a copy with a bit flipped in its last one, to be freed, or
+ * NULL for the bytes themselves. */
+static unsigned char *flipped(int file, const void *bytes, size_t n) {
+    char path[1000];
+    if (strcmp(kind, "flip") != 0 || n < (size_t)number ||
+        !concerns(path_of(file, sizeof path, path)))
+        return NULL;
+    unsigned char *copy = malloc(n);
+    memcpy(copy, bytes, n);
+    copy[n - 1] ^= 4;
+    return copy;
 }
 
 /* The C library's function of the same name and type. */
@@ -75,11 +97,20 @@ static int changes_open(int file, int writes) {
 #define CHANGE(TYPE, NAME, PARAMETERS, ARGUMENTS, WRITES)                                      \
     TYPE NAME PARAMETERS {                                                                     \
         NEXT(NAME);                                                                            \
-        return changes_open(file, WRITES) ? -1 : next ARGUMENTS;                               \
+        return changes_open(#NAME, file, WRITES) ? -1 : next ARGUMENTS;                        \
     }
+#define WRITE(NAME, OFFSET)                                                                    \
+    ssize_t NAME(int file, const void *bytes, size_t n, OFFSET at) {                           \
+        NEXT(NAME);                                                                            \
+        unsigned char *copy = flipped(file, bytes, n);                                         \
+        ssize_t done =                                                                         \
+            changes_open(#NAME, file, 1) ? -1 : next(file, copy ? copy : bytes, n, at);        \
+        free(copy);                                                                            \
+        return done;                                                                           \
+    }
+WRITE(pwrite, off_t)
+WRITE(pwrite64, off64_t)
 CHANGE(ssize_t, write, (int file, const void *b, size_t n), (file, b, n), 1)
-CHANGE(ssize_t, pwrite, (int file, const void *b, size_t n, off_t o), (file, b, n, o), 1)
-CHANGE(ssize_t, pwrite64, (int file, const void *b, size_t n, off64_t o), (file, b, n, o), 1)
 CHANGE(ssize_t, writev, (int file, const struct iovec *v, int n), (file, v, n), 1)
 CHANGE(ssize_t, pwritev, (int file, const struct iovec *v, int n, off_t o), (file, v, n, o), 1)
 CHANGE(ssize_t, pwritev64, (int file, const struct iovec *v, int n, off64_t o), (file, v, n, o),
@@ -90,14 +121,22 @@ CHANGE(int, ftruncate, (int file, off_t n), (file, n), 0)
 CHANGE(int, ftruncate64, (int file, off64_t n), (file, n), 0)
 CHANGE(int, fsync, (int file), (file), 0)
 
+int posix_fadvise(int file, off_t from, off_t n, int advice) {
+    char path[1000];
+    NEXT(posix_fadvise);
+    if (strcmp(kind, "log") == 0)
+        changes("posix_fadvise", path_of(file, sizeof path, path), 0);
+    return next(file, from, n, advice);
+}
+
 int rename(const char *from, const char *to) {
     NEXT(rename);
-    return changes(from, 0) ? -1 : next(from, to);
+    return changes("rename", from, 0) ? -1 : next(from, to);
 }
 
 int unlink(const char *path) {
     NEXT(unlink);
-    return changes(path, 0) ? -1 : next(path);
+    return changes("unlink", path, 0) ? -1 : next(path);
 }
 
 static int fails_to_open(const char *path) {

@@ -307,6 +307,9 @@ START_TEST(finds_and_prunes) {
         CHECK_OK(lm_checkpoint_prune(out, INT64_MAX, 0, &status));
         CHECK_OK(lm_checkpoint_prune(out, INT64_MAX, 9, &status));
         ck_assert(is_there(ours[0]) && is_there(ours[3]));
+        CHECK_OK(lm_checkpoint_prune(out, 999999, 2, &status)); /* newer ones do not count */
+        ck_assert(is_there(ours[0]) && is_there(ours[1]) && is_there(ours[2]));
+        ck_assert(!is_there(ours[3]));
         CHECK_OK(lm_checkpoint_prune(out, INT64_MAX, 2, &status));
         ck_assert(!is_there(ours[0]) && is_there(ours[1]) && is_there(ours[2]));
         ck_assert(!is_there(ours[3]) && is_there("run.checkpoint-2000000.h5.partial"));

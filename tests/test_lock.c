@@ -30,6 +30,7 @@ START_TEST(one_run_at_a_time) {
     struct lm_lock *lock = lm_lock_take(path, 0, &status);
     ck_assert(lock != NULL);
     ck_assert_int_eq(other_takes(), LM_CANT_CREATE);
+    ck_assert(!lm_lock_join(path, &status));
     ck_assert(lm_lock_share(lock, &status));
     ck_assert_int_eq(other_takes(), LM_CANT_CREATE);
     struct lm_lock *rank = lm_lock_join(path, &status);

@@ -46,19 +46,26 @@ def test_attributes_are_plain(folder):
 
 @pytest.mark.parametrize("name", ["run.h5", "gradients.h5"])
 def test_every_dataset_says_what_it_is(folder, name):
-    found = []
+    found, units, names = [], {}, set()
 
     def visit(path, item):
         if not isinstance(item, h5py.Dataset):
             return
         found.append(path)
-        assert item.attrs["units"] and item.attrs["long_name"], path
+        if item.attrs["units"] != "1":
+            units[path] = item.attrs["units"]
+        group, long_name = item.parent.name, item.attrs["long_name"]
+        assert long_name and (group.startswith(("/updates", "/parameters")) or item.parent.name == "/"
+                              or (group, long_name) not in names), path
+        names.add((group, long_name))
         if item.attrs.get("CLASS") != b"DIMENSION_SCALE":
             assert all(len(dimension) == 1 for dimension in item.dims), path
 
     with h5py.File(folder / name) as file:
         file.visititems(visit)
     assert len(found) > 10
+    angle = "training/angle" if name == "run.h5" else "gradients/angle"
+    assert units == {angle: "degrees", "traffic/bytes": "bytes", "traffic/within_bytes": "bytes"}
 
 
 @pytest.mark.parametrize("engine", ENGINES)

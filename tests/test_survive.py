@@ -6,6 +6,7 @@ import signal
 import subprocess
 
 import h5py
+import numpy as np
 import pytest
 from program import (ENVIRONMENT, FAULT, FLOAT, LONG_RUN, SOURCE, arrays, checkpoint, children,
                      needs_fault, one_rank_only, ranks_of, run, same_bits, start, wait_for,
@@ -58,6 +59,44 @@ def test_killed_before_any_change_of_a_file_all_can_be_read_and_resumed(tmp_path
         if moment in moments[::4]:
             run("train", settings, "-o", out, "--resume", *FEW)
             assert same_bits(tmp_path / "counted.h5", out) == []
+
+
+@needs_fault
+def test_a_killed_run_can_be_read_up_to_its_last_flush(tmp_path):
+    settings, out = write_settings(tmp_path), tmp_path / "run.h5"
+    code = run_with(fault(0, "kill", 1, "/run.checkpoint-000055"), "train", settings, "-o", out, *FEW,
+                    "--set", "training.epochs=12", "--set", "training.steps=60",
+                    "--set", "checkpoint.every=55")[0]
+    assert code == -signal.SIGKILL and not out.exists()
+    with h5py.File(f"{out}.partial") as file:
+        assert file.attrs["steps_done"] == 50
+        assert np.all(np.isfinite(file["training/loss"][:50]))
+
+
+@needs_fault
+def test_what_the_disk_did_not_keep_does_not_get_its_name(tmp_path):
+    settings, out = write_settings(tmp_path), tmp_path / "run.h5"
+    run("train", settings, "-o", out, *FEW, "--set", "checkpoint.keep=0")
+    kept = checkpoint(out, 4).read_bytes()
+    checkpoint(out, 6).unlink()
+    out.unlink()
+    code, lines, errors = run_with(fault(0, "flip", 3000, "/run.checkpoint-000006"), "train",
+                                   settings, "-o", out, "--resume", *FEW)
+    assert code == 74 and len(lines) == 1 and "its CRC-32" in lines[0], errors
+    assert checkpoint(out, 4).read_bytes() == kept and not checkpoint(out, 6).exists()
+
+
+@needs_fault
+def test_a_file_is_on_the_disk_before_it_gets_its_name(tmp_path):
+    settings, out = write_settings(tmp_path), tmp_path / "run.h5"
+    errors = run_with(fault(0, "log", 0, str(tmp_path)), "train", settings, "-o", out, *FEW)[2]
+    calls = re.findall(r"^fault: (\w+) (\S+)$", errors, re.M)
+    new = f"{checkpoint(out, 2)}.new"
+    ends = [i for i, call in enumerate(calls) if call == ("rename", new)]
+    before = [name for name, path in calls[:ends[0]] if path == new]
+    assert len(ends) == 1 and before[-2:] == ["fsync", "posix_fadvise"]
+    assert "pwrite" in before[-3] or "ftruncate" in before[-3]
+    assert calls[ends[0] + 1] == ("fsync", str(tmp_path))
 
 
 def half_run(tmp_path):

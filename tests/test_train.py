@@ -7,6 +7,7 @@ import subprocess
 import h5py
 import numpy as np
 import pytest
+import reference
 import xarray
 
 from program import (CONV, DOUBLE, FIGURES, FLOAT, MNIST, SANITIZED, SKIP, checkpoint, needs_mnist,
@@ -267,6 +268,41 @@ def test_magnitudes_do_not_depend_on_the_batch(tmp_path):
         assert np.all(first["loss"][:] > 0)
 
 
+def test_training_and_its_curves_agree_with_numpy(tmp_path):
+    """Two steps of gradient descent with momentum on all inputs, whose order then does not count."""
+    settings, out = write_settings(tmp_path, n_train=60, n_test=60), tmp_path / "run.h5"
+    rate, momentum = 0.05, 0.9
+    run("train", settings, "-o", out, "--quiet", "--set", "inference.rule=backprop", "--set",
+        f"training={{optimizer: sgd, rate: {rate}, momentum: {momentum}, batch: 60, epochs: 2}}",
+        "--set", "checkpoint.every=1", "--set", "record.errors.split=train", binary=DOUBLE)
+
+    def layers(step, name):
+        with h5py.File(checkpoint(out, step)) as file:
+            return {layer: group[name][:] for layer, group in file["layers"].items()}
+
+    data = {split: (reference.read_images(tmp_path / f"data/{split}-images-idx3-ubyte", range(60)),
+                    reference.read_idx(tmp_path / f"data/{split}-labels-idx1-ubyte"))
+            for split in ("train", "t10k")}
+    with h5py.File(out) as file:
+        parsed, curves = reference.read_settings(file.attrs["settings"]), dict(file["training"])
+        curves = {name: curve[:] for name, curve in curves.items()}
+        assert np.array_equal(file["errors/0/label"][:], data["train"][1][:50])
+    first = layers(1, "parameters")
+    start = {name: theta + rate * layers(1, "momentum")[name] for name, theta in first.items()}
+    before = reference.updates(parsed, start, *data["train"], "backprop")
+    after = reference.updates(parsed, first, *data["train"], "backprop")
+    for name, theta in layers(2, "parameters").items():
+        assert np.allclose(first[name], start[name] - rate * before[name], rtol=0, atol=1e-12)
+        assert np.allclose(theta, first[name] - rate * (momentum * before[name] + after[name]),
+                           rtol=0, atol=1e-12)
+    losses = [reference.loss(parsed, theta, *data["train"]) for theta in (start, first)]
+    assert np.allclose(curves["loss"], losses, rtol=1e-10)
+    assert np.allclose(curves["energy"][-1], losses, rtol=1e-10)
+    norms = reference.error_norms(parsed, start, *data["train"], "backprop")
+    assert np.isclose(curves["energy"][2, 0], (norms["IT"] ** 2).sum() / 2, rtol=1e-10)
+    assert np.isclose(curves["test_loss"][0], reference.loss(parsed, first, *data["t10k"]), rtol=1e-10)
+
+
 def test_progress_lines_and_quiet(tmp_path):
     settings = write_settings(tmp_path)
     loud = run("train", settings, "-o", tmp_path / "a.h5")
@@ -309,7 +345,7 @@ def test_force_replaces_and_nothing_else_does(tmp_path):
 def test_the_run_file_says_how_it_was_made(tmp_path):
     settings = write_settings(tmp_path)
     out = tmp_path / "run.h5"
-    run("train", settings, "-o", out, "--quiet", "--set", "training.steps=2", ranks=2)
+    run("train", settings, "-o", out, "--quiet", "--threads", 2, "--set", "training.steps=2", ranks=2)
     with h5py.File(out) as file:
         attributes = dict(file.attrs)
         for name in ("created", "command", "settings", "seed", "ranks", "threads", "placement",
@@ -317,6 +353,8 @@ def test_the_run_file_says_how_it_was_made(tmp_path):
             assert name in attributes, name
         assert 0 < attributes["seconds"] < 300
         assert attributes["seed"] == 3 and attributes["ranks"] == (1 if SANITIZED else 2)
+        assert attributes["threads"] == 2
+        assert attributes["placement"].split()[-1] == ("out:0" if SANITIZED else "out:1")
         assert "--set training.steps=2" in attributes["command"]
         assert "momentum" in attributes["settings"]
         assert dict(file["layers/V1"].attrs)["parameters"] == 40
