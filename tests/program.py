@@ -32,6 +32,11 @@ ENVIRONMENT = {**os.environ, "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_R
                "OPENBLAS_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive",
                "ASAN_OPTIONS": "detect_leaks=0"}
 
+# One process without mpirun: no daemon of Open MPI beside it, as it would start otherwise, nor the
+# files of that. All three are needed where several programs start at the same time.
+ALONE = {"OMPI_MCA_ess_singleton_isolated": "1", "OMPI_MCA_orte_create_session_dirs": "0",
+         "OMPI_MCA_btl": "self"}
+
 CONV = """
 data: {{format: idx, path: {data}}}
 network:
@@ -146,7 +151,8 @@ def ranks_of(process):
 def run(*arguments, ranks=None, binary=FLOAT, expect=0, timeout=300):
     """Run lamina (under mpirun if `ranks` is given); asserts the exit code."""
     command = command_line(arguments, ranks, binary)
-    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=timeout)
+    environment = ENVIRONMENT if command[0] == "mpirun" else {**ENVIRONMENT, **ALONE}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=timeout)
     assert done.returncode == expect, f"{command}\nexit {done.returncode}\n{done.stderr[-3000:]}"
     return done
 

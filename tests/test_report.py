@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from program import DOUBLE, ENVIRONMENT, FLOAT, MNIST, SOURCE, needs_mnist, slow
+from program import ALONE, DOUBLE, ENVIRONMENT, FLOAT, MNIST, SOURCE, needs_mnist, slow
 from run_files import ANALYSIS, write_gradients, write_training
 import checks
 import finding
@@ -365,7 +365,7 @@ def test_mistakes(tmp_path):
 def reproduce(folder, *arguments, program=FLOAT, double=DOUBLE, **environment):
     return subprocess.run([SOURCE / "experiments/rosenbaum2022/reproduce", "--seeds", "1", "--steps",
                            "2", *arguments, folder], capture_output=True, text=True, timeout=300,
-                          env={**ENVIRONMENT, "LAMINA": program, "LAMINA_DOUBLE": double,
+                          env={**ENVIRONMENT, **ALONE, "LAMINA": program, "LAMINA_DOUBLE": double,
                                **environment})
 
 
