@@ -1,12 +1,14 @@
 """lamina surprise: magnitudes against NumPy, labels, placement, closed form, wrong input."""
+import json
 import shutil
+import subprocess
 
 import h5py
 import numpy as np
 import pytest
 import reference
-from program import (CONV, DOUBLE, FLOAT, SKIP, binomial_at_most, one_rank_only, run, same_bits,
-                     write_dataset, write_idx, write_settings)
+from program import (CONV, DOUBLE, ENVIRONMENT, FLOAT, SKIP, SOURCE, binomial_at_most, needs_mnist,
+                     one_rank_only, run, same_bits, slow, write_dataset, write_idx, write_settings)
 
 KINDS = ["true", "guess", "wrong"]
 
@@ -244,3 +246,48 @@ def test_overflow_is_recorded(network, tmp_path):
         "--set", "inference.steps=200", binary=FLOAT)
     magnitude = read(out)[0]["magnitude"]
     assert not np.all(np.isfinite(magnitude[:, 0]))
+
+
+@needs_mnist
+@slow
+def test_the_analysis_makes_anew_what_was_made_otherwise(tmp_path):
+    """The program only writes down what it was started for."""
+    program, folder = tmp_path / "lamina", tmp_path / "out"
+    program.write_text(f"""#!/usr/bin/python3
+import sys
+command, *words = sys.argv[1:]
+settings = "".join(f"{{value}}\\n" for key, value in zip(words, words[1:]) if key == "--set")
+if command == "describe":
+    print(settings, end="")
+if command == "train":
+    open("{tmp_path}/trained", "a").write(" ".join(words) + "\\n")
+    import h5py
+    h5py.File(words[words.index("-o") + 1], "w").attrs["settings"] = settings
+if command == "surprise":
+    open(words[words.index("-o") + 1], "w").write("no numbers")
+""")
+    program.chmod(0o755)
+
+    def analyse(steps):
+        (tmp_path / "trained").write_text("")
+        done = subprocess.run([SOURCE / "experiments/rosenbaum2022/surprise", "--steps", steps, "--count",
+                               "5", folder], env={**ENVIRONMENT, "LAMINA": str(program)},
+                              capture_output=True, text=True)
+        assert done.returncode == 65 and "not an HDF5 file" in done.stderr, done.stderr
+        return (tmp_path / "trained").read_text().splitlines()
+
+    def about(kind):
+        return folder / "inputs" / kind / "inputs.json"
+
+    for kind in ("test", "control", "noise", "patch", "rotation", "overlay", "other"):
+        for data in ("mnist", "fashion-mnist"):
+            about(f"{data}-{kind}").parent.mkdir(parents=True)
+            about(f"{data}-{kind}").write_text('{"count": 5}')
+    about("mnist-patch").write_text('{"count": 4}')
+    trained = analyse("2")
+    assert len(trained) == 6 and "training.steps=2" in trained[0]
+    assert json.loads(about("mnist-patch").read_text())["kind"] == "patch"
+    assert about("mnist-noise").read_text() == '{"count": 5}'
+    assert analyse("2") == []
+    trained = analyse("3")
+    assert len(trained) == 6 and "training.steps=3" in trained[0]

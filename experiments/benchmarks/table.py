@@ -20,6 +20,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 FIGURES = HERE.parent / "rosenbaum2022"
 MNIST, CIFAR, MLP = FIGURES / "fig1.yaml", FIGURES / "fig5-cifar.yaml", HERE / "mlp8.yaml"
+ENVIRONMENT = {**os.environ, "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
 LABELS = {"strict": "strict", "fixed-prediction": "fixed prediction",
           "exact": "fixed prediction, exact", "backprop": "backprop"}
 
@@ -33,7 +34,10 @@ def bench(arguments, settings, *options, ranks=None):
         if ranks:
             command = ["mpirun", "--oversubscribe", "--bind-to", "none", "-n", str(ranks), *command]
         print(" ".join(command), file=sys.stderr, flush=True)
-        done = subprocess.run(command, stderr=subprocess.PIPE, text=True)
+        try:
+            done = subprocess.run(command, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
+        except OSError as error:
+            sys.exit(f"{command[0]}: {error.strerror}")
         if done.returncode:
             sys.exit(done.stderr.strip() or f"{command[0]} ended with {done.returncode}")
         with open(out) as file:
