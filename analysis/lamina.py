@@ -23,7 +23,9 @@ PER_LAYER = ("relative_error", "angle", "energy")
 # Dimensions of the arrays of a group, by their number.
 AXES = {"training": {1: ("step",), 2: ("layer", "step")},
         "gradients": {3: ("step_size", "layer", "iteration")},
-        "magnitudes": {1: ("input",), 2: ("step", "input"), 3: ("step", "layer", "input")}}
+        "magnitudes": {1: ("input",), 2: ("step", "input"), 3: ("step", "layer", "input")},
+        "surprise": {1: ("input",), 2: ("imposed", "input"), 3: ("imposed", "layer", "input")},
+        "traffic": {2: ("sender", "receiver")}}
 
 
 def open_run(path):
@@ -38,9 +40,10 @@ def open_run(path):
                   in degrees; NaN where nothing was measured. Of a run that is not finished
                   the steps that are done
     gradients     None, or a dict: step_size (step_size), iteration (iteration);
-                  relative_error, angle (step_size, layer, iteration)
+                  relative_error, angle, energy (step_size, layer, iteration)
     error_steps   training steps at which errors of single inputs were recorded, a list
-    traffic       None, or a dict: messages, bytes (sender, receiver)
+    traffic       None, or a dict: messages, bytes between layers and within_messages,
+                  within_bytes between replicas of one (sender, receiver)
     """
     path = os.fspath(path)
     with _open(path) as file:
@@ -107,6 +110,25 @@ def magnitudes(run):
     return result
 
 
+def about_layers(run):
+    """What a run says of its layers: a dict from name to a dict of units, shape, map, parameters,
+    rank and, of a run that has ended, seconds."""
+    with _open(run["path"]) as file:
+        return {name: {key: _plain(value) for key, value in file[f"layers/{name}"].attrs.items()}
+                for name in run["layers"] if f"layers/{name}" in file}
+
+
+def parameters(checkpoint):
+    """The parameters in a checkpoint: a dict from layer to (parameter), weights (out, in, kernel
+    rows, kernel columns) row-major and then biases, for each operator that has some in turn."""
+    path = os.fspath(checkpoint)
+    with _open(path) as file:
+        names = list(file["layers"]) if "n_layers" in file.attrs else []
+        if not names:
+            raise ValueError(f"{path}: not a checkpoint of lamina")
+        return {name: _array(file, path, f"layers/{name}/parameters") for name in names}
+
+
 def updates(run, which="exact"):
     """Every parameter update that a gradients file kept (gradients.updates): a dict from
     layer to (parameter), for step size number `which` or of the exact gradient."""
@@ -116,20 +138,23 @@ def updates(run, which="exact"):
 
 
 def dataset(run, group="training"):
-    """The numbers of "training", "gradients" or "magnitudes" as an xarray.Dataset, with
-    layers named. Needs xarray."""
+    """The numbers of "training", "gradients", "magnitudes", "surprise" or "traffic" as an
+    xarray.Dataset, with layers named. Needs xarray."""
     import xarray
-    content = magnitudes(run) if group == "magnitudes" else run[group]
+    if group not in AXES:
+        raise ValueError(f"{run['path']}: no group {group}: {', '.join(AXES)} are known")
+    read = {"magnitudes": magnitudes, "surprise": surprise}.get(group, lambda run: run[group])
+    content = read(run)
     if content is None:
         raise ValueError(f"{run['path']}: no /{group}")
     axes = AXES[group]
-    coordinates = {"layer": run["layers"]}
+    coordinates = {"layer": run["layers"]} if "layer" in axes[max(axes)] else {}
     variables = {}
     for name, array in content.items():
         if name in axes[max(axes)]:
             coordinates[name] = array
         else:
-            variables[name] = (axes[array.ndim], array)
+            variables[name] = (axes[np.ndim(array)], array)
     return xarray.Dataset(variables, coordinates, {"path": run["path"]})
 
 
@@ -243,10 +268,12 @@ def _gradients(file, path, n_layers):
     shape = scales["step_size"].shape + (n_layers,) + scales["iteration"].shape
     curves = {name: _array(file, path, f"gradients/{name}", shape, np.float64)
               for name in ("relative_error", "angle")}
-    return {**scales, **curves}
+    return {**scales, **curves, "energy": _measured(file, path, "gradients/energy", shape)}
 
 
 def _traffic(file, path):
     if "traffic" not in file:
         return None
-    return {name: _array(file, path, f"traffic/{name}") for name in ("messages", "bytes")}
+    return {name: _array(file, path, f"traffic/{name}")
+            for name in ("messages", "bytes", "within_messages", "within_bytes")
+            if name in file["traffic"]}

@@ -313,10 +313,13 @@ def test_xarray(tmp_path):
     assert training["relative_error"].sel(layer="V2", step=3) == 0.5
     assert training["loss"].dims == ("step",)
     assert lamina.dataset(run, "magnitudes")["magnitude"].dims == ("step", "layer", "input")
+    assert lamina.dataset(run, "traffic")["bytes"].dims == ("sender", "receiver")
     run = lamina.open_run(write_gradients(tmp_path / "gradients.h5"))
     assert lamina.dataset(run, "gradients")["angle"].sel(layer="out", iteration=1, step_size=1) == 0
     with pytest.raises(ValueError, match="no /training"):
         lamina.dataset(run)
+    with pytest.raises(ValueError, match="no group errors: training, gradients"):
+        lamina.dataset(run, "errors")
 
 
 def test_missing_file(tmp_path):

@@ -7,6 +7,8 @@ import h5py
 import numpy as np
 import pytest
 import reference
+from run_files import ANALYSIS  # noqa: F401, where lamina is
+import lamina
 from program import (CONV, DOUBLE, ENVIRONMENT, FLOAT, SKIP, SOURCE, binomial_at_most, needs_mnist,
                      one_rank_only, run, same_bits, slow, write_dataset, write_idx, write_settings)
 
@@ -38,6 +40,20 @@ def parameters_of(checkpoint):
     with h5py.File(checkpoint) as file:
         return (reference.read_settings(file.attrs["settings"]),
                 {name: layer["parameters"][()].astype(float) for name, layer in file["layers"].items()})
+
+
+def test_the_reader_knows_networks_and_what_was_measured(network, tmp_path):
+    newest = sorted(network.parent.glob("run.checkpoint-*.h5"))[-1]
+    found, wanted = lamina.parameters(newest), parameters_of(newest)[1]
+    assert found.keys() == wanted.keys() and all(np.array_equal(found[k], wanted[k]) for k in wanted)
+    with pytest.raises(ValueError, match="run.h5: not a checkpoint"):
+        lamina.parameters(network)
+    about = lamina.about_layers(lamina.open_run(network))
+    assert list(about) == ["V1", "V2", "IT", "out"] and about["V1"]["parameters"] == 40
+    assert about["out"]["shape"] == "10" and about["out"]["seconds"] > 0
+    run("surprise", network, "-o", tmp_path / "s.h5", "-q")
+    data = lamina.dataset(lamina.open_run(tmp_path / "s.h5"), "surprise")
+    assert data["magnitude"].sel(layer="IT", imposed="wrong").shape == (60,)
 
 
 @pytest.mark.parametrize("template", [CONV, SKIP], ids=["conv", "skip"])
