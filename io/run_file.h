@@ -13,7 +13,7 @@
  *                   within_bytes, likewise, between replicas of a layer; all since
  *                   training step `first_step`
  *
- * It is made at PATH.partial and takes its place at PATH in the end (store.h). */
+ * It is made aside and takes its place at PATH in the end (store.h). */
 #ifndef LAMINA_RUN_FILE_H
 #define LAMINA_RUN_FILE_H
 

@@ -2,9 +2,10 @@
  *
  * traffic.c stands between the program and the MPI library (profiling interface, PMPI) and
  * counts, while a window is open, what this rank sends: point-to-point messages by receiver,
- * and any other call that communicates (collectives, one-sided, persistent, file) as
- * `elsewhere`, whoever makes it, HDF5 included. So what is said of locality is measured
- * where the messages pass, not where they are meant. */
+ * and other calls that communicate (collectives, one-sided, persistent, file) as `elsewhere`,
+ * whoever makes them, HDF5 included: all those that Lamina or HDF5 call, and more; traffic.c
+ * lists them. So what is said of locality is measured where the messages pass, not where they
+ * are meant. */
 #ifndef LAMINA_TRAFFIC_H
 #define LAMINA_TRAFFIC_H
 
