@@ -242,9 +242,10 @@ static void print_steps(const struct bench *bench) {
                summary(bench, FRACTION, m).median);
     }
     printf(
-        "\nGF/s: operations that a step needs per time it took; peak: what %s processors can "
-        "do;\nfloor: the time a step needs at that peak. src/flops.h says what is counted.\n",
-        "these");
+        "\nGF/s: operations that a step needs per time it took; peak: what these processors "
+        "can do;\nfloor: the time a step needs at that peak. src/flops.h says what is counted; "
+        "convolutions with\nmany channels do with fewer operations, so that a step can take "
+        "less than the floor.\n");
 }
 
 static void print_distance(const struct bench *bench) {

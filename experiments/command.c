@@ -223,16 +223,30 @@ static error_t parse_option(int key, char *argument, struct argp_state *state) {
     }
 }
 
-/* The command line in one string, words with blanks in quotes. */
+/* Append a word as a shell reads it: in quotes, if it has other signs than those here. */
+static char *append(char *end, const char *word) {
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                                "%+,-./:=@_";
+    if (*word && word[strspn(word, plain)] == '\0')
+        return stpcpy(end, word);
+    *end++ = '\'';
+    for (; *word; word++)
+        if (*word == '\'')
+            end = stpcpy(end, "'\\''");
+        else
+            *end++ = *word;
+    return stpcpy(end, "'");
+}
+
+/* The command line in one string, to be typed again. */
 static char *join(int argc, char **argv) {
-    size_t length = 1;
+    size_t length = sizeof "lamina";
     for (int i = 0; i < argc; i++)
-        length += strlen(argv[i]) + 3;
-    char *line = lm_allocate(length + 8, 1);
-    strcpy(line, "lamina");
+        length += 4 * strlen(argv[i]) + 3;
+    char *line = lm_allocate(length, 1), *end = stpcpy(line, "lamina");
     for (int i = 0; i < argc; i++) {
-        const char *quote = strpbrk(argv[i], " \t\"[]{}$") ? "'" : "";
-        strcat(strcat(strcat(strcat(line, " "), quote), argv[i]), quote);
+        *end++ = ' ';
+        end = append(end, argv[i]);
     }
     return line;
 }

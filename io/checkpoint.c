@@ -339,7 +339,9 @@ char *lm_checkpoint_of(const char *path, struct lm_status *status) {
     if (strcmp(kind, format) == 0)
         found = lm_copy_string(path);
     else if (strcmp(kind, "lamina run") == 0 && !(found = lm_checkpoint_newest(path, &step)))
-        lm_fail(status, LM_NO_INPUT, "%s: no checkpoint of this run is beside it", path);
+        lm_fail(status, LM_NO_INPUT,
+                "%s: no checkpoint of this run is beside it: checkpoint.every makes them",
+                path);
     else if (!found)
         lm_fail(status, LM_DATA, "%s: format '%s': '%s' or 'lamina run' expected", path, kind,
                 format);

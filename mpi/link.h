@@ -3,7 +3,7 @@
  * The parent's end sends values up and receives feedback; the child's end receives values
  * and sends feedback down. Each chunk has one message under way in each direction at most,
  * so chunks travel on their own, and different threads may work on different chunks at the
- * same time. Between layers on one rank there is no link, but a pointer (cortex.h).
+ * same time. Between layers on one rank there is no link, but a pointer (node.h).
  *
  * A message arrives in a box. Ranks of one node, where they can, share the memory of their
  * boxes with each other and with nobody else (shared.h): what is sent is put there, or made

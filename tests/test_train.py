@@ -1,8 +1,10 @@
 """lamina train: placement, exactness, resume, locality, on files as users see them."""
 import os
 import re
+import shlex
 import shutil
 import subprocess
+import textwrap
 
 import h5py
 import numpy as np
@@ -10,8 +12,9 @@ import pytest
 import reference
 import xarray
 
-from program import (CONV, DOUBLE, FIGURES, FLOAT, MNIST, SANITIZED, SKIP, checkpoint, needs_mnist,
-                     one_rank_only, run, same_bits, slow, write_cifar10, write_settings)
+from program import (CONV, DOUBLE, FIGURES, FLOAT, MNIST, SANITIZED, SKIP, SOURCE, checkpoint, needs_mnist,
+                     one_rank_only, run, same_bits, slow, write_cifar10, write_dataset,
+                     write_settings)
 
 
 @one_rank_only
@@ -345,7 +348,9 @@ def test_force_replaces_and_nothing_else_does(tmp_path):
 def test_the_run_file_says_how_it_was_made(tmp_path):
     settings = write_settings(tmp_path)
     out = tmp_path / "run.h5"
-    run("train", settings, "-o", out, "--quiet", "--threads", 2, "--set", "training.steps=2", ranks=2)
+    arguments = ["train", settings, "-o", out, "--quiet", "--threads", 2, "--set", "training.steps=2",
+                 "--set", "placement.costs=[1, 2, 3,\t4]", "--set", "data.format='idx'"]
+    run(*arguments, ranks=2)
     with h5py.File(out) as file:
         attributes = dict(file.attrs)
         for name in ("created", "command", "settings", "seed", "ranks", "threads", "placement",
@@ -355,7 +360,7 @@ def test_the_run_file_says_how_it_was_made(tmp_path):
         assert attributes["seed"] == 3 and attributes["ranks"] == (1 if SANITIZED else 2)
         assert attributes["threads"] == 2
         assert attributes["placement"].split()[-1] == ("out:0" if SANITIZED else "out:1")
-        assert "--set training.steps=2" in attributes["command"]
+        assert shlex.split(attributes["command"]) == ["lamina", *map(str, arguments)]
         assert "momentum" in attributes["settings"]
         assert dict(file["layers/V1"].attrs)["parameters"] == 40
     shutil.copy(out, tmp_path / "copy.h5")
@@ -404,6 +409,16 @@ def test_measured_costs_place_layers_and_change_no_bit(tmp_path):
     assert same_bits(tmp_path / "one.h5", tmp_path / "other.h5", without=["traffic"]) == []
     with h5py.File(tmp_path / "other.h5") as file:
         assert [file["layers"][name].attrs["rank"] for name in ("V1", "V2", "IT", "out")] == [0, 0, 0, 1]
+
+
+def test_the_network_of_the_readme(tmp_path):
+    text = (SOURCE / "README.md").read_text().partition("## A network of one's own\n")[2]
+    settings = tmp_path / "own.yaml"
+    settings.write_text(textwrap.dedent(text[:text.index("\n`lamina describe")]))
+    data = write_dataset(tmp_path / "data", n_train=400, n_test=300, size=28)
+    run("train", settings, "-o", tmp_path / "own.h5", "-q", "--set", f"data.path={data}",
+        "--set", "record.errors.inputs=300")
+    assert "add > linear units=10  <- IT side" in run("describe", settings).stdout
 
 
 def test_describe_prints_the_settings_that_a_run_file_holds(tmp_path):
