@@ -3,6 +3,7 @@
 #include "memory.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,11 +40,26 @@ static struct lm_store *begin_store(const char *path, const struct lm_peers *pee
     return store;
 }
 
+/* Whether this rank may open as many files as HDF5 and MPI-IO will: where one of several ranks
+ * cannot, the others wait for it for ever. */
+static bool has_room(const struct lm_store *store, struct lm_status *status) {
+    enum { MOST = 8 };
+    int file[MOST], n = 0;
+    while (n < MOST && (file[n] = open("/dev/null", O_RDONLY)) >= 0)
+        n++;
+    bool good = n == MOST || lm_fail(status, LM_CANT_CREATE, "cannot create %s: %s",
+                                     store->path, strerror(errno));
+    while (n > 0)
+        close(file[--n]);
+    return good;
+}
+
 /* Rank 0 makes the file, then the others look whether they see it: MPI-IO would not
  * notice that their folder is another one. */
 static bool make_file(struct lm_store *store, struct lm_status *status) {
     bool maker = store->rank == 0;
-    return lm_h5_agree(store, !maker || lm_aside_make(&store->aside, status), 0, status) &&
+    return lm_h5_agree(store, has_room(store, status), 0, status) &&
+           lm_h5_agree(store, !maker || lm_aside_make(&store->aside, status), 0, status) &&
            lm_h5_agree(store, maker || lm_aside_see(&store->aside, status), 0, status);
 }
 

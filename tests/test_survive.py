@@ -263,6 +263,16 @@ def test_a_rank_that_gets_no_threads_ends_all(tmp_path, ranks):
 
 
 @one_rank_only
+@pytest.mark.parametrize("files", [20, 23, 26])
+def test_a_rank_that_may_not_open_more_files_ends_all(tmp_path, files):
+    settings = write_settings(tmp_path)
+    one = [FLOAT, "train", settings, "-o", tmp_path / "run.h5", *FEW]
+    done = subprocess.run(["mpirun", "-n", "1", *one, ":", "-n", "1", "prlimit", f"--nofile={files}", *one],
+                          env=ENVIRONMENT, timeout=60, capture_output=True, text=True)
+    assert done.returncode == 73 and "Too many open files" in done.stderr, done.stderr
+
+
+@one_rank_only
 def test_a_limit_of_file_size_is_a_failed_write(tmp_path):
     settings = write_settings(tmp_path)
     done = subprocess.run(["prlimit", "--fsize=16000000", FLOAT, "train", settings, "-o",
