@@ -177,14 +177,16 @@ def test_auc_by_hand(positive, negative, auc):
 
 def test_bootstrap_agrees_with_resampling_and_pairs():
     rng = np.random.default_rng(4)
-    positive, negative = rng.normal(0.7, 1, (2, 150)), rng.normal(0, 1, (2, 200))
+    positive, negative = rng.normal(0.7, 1, (2, 200)), rng.normal(0, 1, (2, 200))
     negative[1] = negative[0] + 0.1 * negative[1]
     positive[1] = positive[0] + 0.1 * positive[1]
+    # In order, so that it would show if both samples were drawn by the same numbers.
+    positive, negative = (part[:, np.argsort(part[0])] for part in (positive, negative))
     terms = [separation.placements(p, n) for p, n in zip(positive, negative)]
     samples = separation.bootstrap(*(np.array(part) for part in zip(*terms)))
     plain = []
     for _ in range(1500):
-        i, j = rng.integers(0, 150, 150), rng.integers(0, 200, 200)
+        i, j = rng.integers(0, 200, 200), rng.integers(0, 200, 200)
         plain.append([separation.placements(positive[k][i], negative[k][j])[0].mean() for k in (0, 1)])
     plain = np.array(plain)
     width = np.diff(separation.interval(plain)[:, 0])[0]
