@@ -167,10 +167,15 @@ static bool describe(const struct lm_options *options, struct lm_status *status)
     return good;
 }
 
-/* What a map may have, for --help: each kind with its options and what it does. */
-static void list_operators(size_t size, char text[]) {
-    size_t used = (size_t)snprintf(
-        text, size, "Nothing is run, no data are read.\n\nOperators of a map:\n");
+/* For --help: the formats of data sets, and what a map may have, each kind with its options. */
+static void list_choices(size_t size, char text[]) {
+    size_t used =
+        (size_t)snprintf(text, size, "Nothing is run, no data are read.\n\nFormats of data:\n");
+    for (const struct lm_dataset_format *const *format = lm_dataset_formats(); *format;
+         format++)
+        used += (size_t)snprintf(text + used, size - used, "  %s: %s\n", (*format)->name,
+                                 (*format)->summary);
+    used += (size_t)snprintf(text + used, size - used, "\nOperators of a map:\n");
     for (const struct lm_operator_kind *const *kind = lm_operator_kinds(); *kind; kind++) {
         used += (size_t)snprintf(text + used, size - used, "  %s {", (*kind)->name);
         for (int i = 0; (*kind)->options[i].name; i++)
@@ -185,7 +190,7 @@ static int run(int argc, char **argv) {
     struct lm_options options;
     struct lm_status status = {.code = LM_OK};
     char details[2048];
-    list_operators(sizeof details, details);
+    list_choices(sizeof details, details);
     lm_options_read(&options, argc, argv, LM_TAKES_RANKS, true, &lm_describe_command, details);
     bool good = describe(&options, &status);
     if (!good)

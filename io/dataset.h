@@ -19,7 +19,7 @@ enum lm_want { LM_WANT_IMAGES = 1, LM_WANT_LABELS = 2 };
 /* One split of a data set. */
 struct lm_dataset {
     char *source;          /* folder or file, for messages and run files */
-    char *label_source;    /* file of the labels, for messages */
+    char *label_source;    /* file or folder of the labels, for messages */
     size_t n;              /* inputs */
     struct lm_shape shape; /* of one input */
     uint8_t *images;       /* (n, channels, rows, columns), 0..255; NULL unless wanted */
@@ -54,8 +54,8 @@ const struct lm_dataset_format *const *lm_dataset_formats(void); /* ended by NUL
 /* Read one split. A relative `path` is sought in the working folder, then in
  * $LAMINA_DATA, then in the folder that experiments/get-data fills (.data of the
  * source tree); LM_NO_INPUT lists the places tried. Labels, when wanted, are checked to
- * be below `classes` (LM_DATA names the file, the position from 0 and the label). LM_CONFIG:
- * no such format. On failure *set is empty; clear it after success. Local. */
+ * be below `classes` (LM_DATA names the file or folder, the position from 0 and the label).
+ * LM_CONFIG: no such format. On failure *set is empty; clear it after success. Local. */
 bool lm_dataset_read(struct lm_dataset *set, const char *format, const char *path,
                      enum lm_split split, int want, size_t classes, struct lm_status *status);
 void lm_dataset_clear(struct lm_dataset *set);

@@ -251,6 +251,7 @@ def test_command_lines(arguments, code, words):
 def test_help(arguments):
     done = run(*arguments)
     if "describe" in arguments:
+        assert "idx: the files of MNIST" in done.stdout
         assert re.search(r"conv2d \{channels, kernel, stride, padding\}: convolution", done.stdout)
     assert done.stdout and not done.stderr
     if "--help" in arguments:
