@@ -310,8 +310,8 @@ static const struct lm_yaml *changed_by_set(const struct lm_yaml *node) {
     return node;
 }
 
-/* The network is built once for its complaints, which begin with "layer NAME"; of two layers
- * of one name it is the later. */
+/* The network is built once for its complaints, which begin with "layer NAME", of two layers
+ * of one name the later, or where a name itself is wrong with "layer NUMBER is named". */
 static bool check_network(const struct lm_settings_file *file, struct lm_status *status) {
     const struct lm_network_spec *spec = &file->settings->network;
     struct lm_network *network = lm_network_create(spec, status);
@@ -321,6 +321,10 @@ static bool check_network(const struct lm_settings_file *file, struct lm_status 
     }
     for (int i = spec->n_layers - 1; i >= 0; i--) {
         char begin[128], key[64];
+        snprintf(begin, sizeof begin, "layer %d is named '", i + 1);
+        snprintf(key, sizeof key, "network.layers[%d].name", i);
+        if (strncmp(status->message, begin, strlen(begin)) == 0)
+            return lm_settings_blame(file, key, status);
         snprintf(begin, sizeof begin, "layer %.100s", spec->layers[i].name);
         size_t length = strlen(begin);
         snprintf(key, sizeof key, "network.layers[%d]", i);

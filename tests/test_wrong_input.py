@@ -38,6 +38,8 @@ def train(tmp_path, *options, expect, words, ranks=None, settings=None):
     ("network.layers[0].map[0].conv2d.channels=0", ["channels", "0"]),
     ("network.layers[1].name=V1", ["V1", "name"]),
     ("network.layers[2].map[0].linear.units=0", ["units", "0"]),
+    ("network.layers[2].name=a/b", ["--set network.layers[2].name=a/b: network.layers[2].name",
+                                    "layer 3 is named 'a/b': expected letters"]),
     ("placement.ranks=[0, 0, 0]", ["placement.ranks", "3 ranks", "4 layers"]),
     ("data.format=jpeg", ["data.format", "jpeg", "idx or cifar10"]),
     ("training.momentum=0.9", ["training.momentum", "0.9", "sgd"]),
