@@ -4,6 +4,7 @@
 #include "mpi_check.h"
 
 #include <limits.h>
+#include <math.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -104,13 +105,16 @@ void lm_comm_finish(void) {
     LM_MPI(MPI_Finalize());
 }
 
-/* Whether all ranks come here within some time. */
-static bool all_exit(double seconds) {
+/* Wait asleep for all ranks, at most for some time; whether they came. */
+static bool rest(MPI_Comm ranks, double seconds) {
     MPI_Request request;
     int done = 0;
-    LM_MPI(MPI_Ibarrier(ending, &request));
-    for (double start = MPI_Wtime(); !done && MPI_Wtime() - start < seconds; usleep(2000))
+    LM_MPI(MPI_Ibarrier(ranks, &request));
+    for (double start = MPI_Wtime(); MPI_Wtime() - start < seconds; usleep(2000)) {
         LM_MPI(MPI_Test(&request, &done, MPI_STATUS_IGNORE));
+        if (done)
+            break;
+    }
     return done;
 }
 
@@ -118,7 +122,7 @@ static void end(int status, void *unused) {
     (void)unused;
     if (!is_done && status == EXIT_FAILURE) /* none of lm_code: a library's */
         lm_abort(LM_SYSTEM, "a library has ended the program");
-    if (!is_done && !all_exit(PATIENCE))
+    if (!is_done && !rest(ending, PATIENCE))
         abort_all(status);
     lm_comm_finish();
 }
@@ -207,15 +211,7 @@ void lm_comm_barrier(void) {
 }
 
 void lm_comm_rest(void) {
-    MPI_Request request;
-    int done = 0;
-    LM_MPI(MPI_Ibarrier(agreement, &request));
-    for (;;) {
-        LM_MPI(MPI_Test(&request, &done, MPI_STATUS_IGNORE));
-        if (done)
-            return;
-        usleep(2000);
-    }
+    rest(agreement, INFINITY);
 }
 
 /* Under mpirun a rank's standard error is a pipe to its parent; what counts is where the

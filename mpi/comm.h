@@ -23,10 +23,10 @@ void lm_comm_start(void);
 /* End MPI; collective. */
 void lm_comm_finish(void);
 
-/* End MPI when the program exits, of itself only after lm_comm_done. An exit before that is a
- * mistake that all ranks have made, if they all exit within seconds; else, and where a library
- * has called exit, the job ends with this rank's status (LM_SYSTEM if it is none of ours), so
- * that no other rank waits for it. Local. */
+/* End MPI when the program exits. After lm_comm_done all ranks do. Before, as when a command
+ * line is wrong, they are waited for some seconds; if one does not come, the job ends with this
+ * rank's exit status, so that no rank waits for one that is gone. Exit status 1 is none of
+ * ours: a library has given up, and the job ends with LM_SYSTEM. Local. */
 void lm_comm_finish_at_exit(void);
 void lm_comm_done(void);
 
