@@ -82,7 +82,8 @@ static const struct {
      {"threads", 't', "N", 0, "Threads per rank (default: processors / ranks)", 0}},
     {LM_TAKES_RUN, {"quiet", 'q', NULL, 0, "Print nothing but errors", 0}},
 };
-enum { N_OPTIONS = sizeof all_options / sizeof *all_options, MOST = 1 << 20 };
+enum { N_OPTIONS = sizeof all_options / sizeof *all_options };
+enum { MOST = 1 << 20 }; /* of anything that an option counts */
 
 static int parse_count(struct argp_state *state, const char *option, const char *text) {
     char *end;

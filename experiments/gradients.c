@@ -3,7 +3,6 @@
  * one batch with the exact gradient, for several step sizes. */
 #include "audit.h"
 #include "batch.h"
-#include "checkpoint.h"
 #include "comm.h"
 #include "divergence.h"
 #include "gradient_file.h"
@@ -155,11 +154,9 @@ static struct lm_gradient_file *create_file(struct lm_session *session,
                                           .n_iterations = settings->gradients.steps,
                                           .updates = settings->gradients.updates};
     const char *from = session->options->from;
-    char *trained = from ? lm_checkpoint_settings(from, status) : NULL;
-    if (!lm_comm_agree(!from || trained, status)) {
-        lm_free(trained);
+    char *trained = from ? lm_meta_trained(from, status) : NULL;
+    if (from && !trained)
         return NULL;
-    }
     const struct lm_run_text texts[] = {{"checkpoint", from}, {"checkpoint_settings", trained}};
     struct lm_peers peers = lm_meta_peers();
     struct lm_run_meta *meta = lm_meta_create(session);

@@ -1,5 +1,6 @@
 #include "meta.h"
 
+#include "checkpoint.h"
 #include "comm.h"
 #include "memory.h"
 
@@ -45,6 +46,14 @@ void lm_meta_destroy(struct lm_run_meta *meta) {
     lm_free((void *)(uintptr_t)meta->placement);
     lm_free((void *)(uintptr_t)meta->layers);
     lm_free(meta);
+}
+
+char *lm_meta_trained(const char *checkpoint, struct lm_status *status) {
+    char *settings = lm_checkpoint_settings(checkpoint, status);
+    if (lm_comm_agree(settings != NULL, status))
+        return settings;
+    lm_free(settings);
+    return NULL;
 }
 
 struct lm_peers lm_meta_peers(void) {

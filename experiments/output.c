@@ -215,12 +215,12 @@ static char *find_checkpoint(const char *out, struct lm_status *status) {
     return *path ? lm_copy_string(path) : NULL;
 }
 
-static bool resume(struct lm_output *output, struct lm_status *status) {
+static bool resume(struct lm_output *output, bool exists, struct lm_status *status) {
     const struct lm_options *options = output->session->options;
     if (!options->resume)
         return true;
     output->newest = find_checkpoint(options->output, status);
-    if (!output->newest && status->code == LM_OK && look(options->output).exists)
+    if (!output->newest && status->code == LM_OK && exists)
         return lm_fail(status, LM_CANT_CREATE,
                        "%s exists, and no checkpoint to go on from: --force replaces it",
                        options->output);
@@ -271,12 +271,12 @@ struct lm_output *lm_output_create(struct lm_session *session, long *first,
     struct lm_output *output = lm_allocate(1, sizeof *output);
     output->session = session;
     output->peers = lm_meta_peers();
-    struct findings found = look(session->options->output);
+    bool exists = look(session->options->output).exists;
     make_records(output);
     make_traffic(output);
-    bool good = resume(output, status);
+    bool good = resume(output, exists, status);
     note_newest(output);
-    if (good && found.exists && session->options->resume && output->first == session->steps) {
+    if (good && exists && session->options->resume && output->first == session->steps) {
         if (lm_comm_rank() == 0 && !session->options->quiet)
             fprintf(stderr, "%s is complete: nothing to do\n", session->options->output);
     } else {

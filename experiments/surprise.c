@@ -4,7 +4,6 @@
  * every rank measures its own layers. */
 #include "audit.h"
 #include "batch.h"
-#include "checkpoint.h"
 #include "comm.h"
 #include "memory.h"
 #include "output.h"
@@ -218,11 +217,9 @@ static void measure(struct surprise *surprise) {
 static struct lm_surprise_file *create_file(const struct surprise *surprise, long steps,
                                             struct lm_status *status) {
     const struct lm_session *session = surprise->session;
-    char *trained = lm_checkpoint_settings(session->checkpoint, status);
-    if (!lm_comm_agree(trained != NULL, status)) {
-        lm_free(trained);
+    char *trained = lm_meta_trained(session->checkpoint, status);
+    if (!trained)
         return NULL;
-    }
     const struct lm_run_text texts[] = {{"checkpoint", session->checkpoint},
                                         {"checkpoint_settings", trained},
                                         {"data", session->test.source},
