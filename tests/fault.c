@@ -122,10 +122,9 @@ CHANGE(int, ftruncate64, (int file, off64_t n), (file, n), 0)
 CHANGE(int, fsync, (int file), (file), 0)
 
 int posix_fadvise(int file, off_t from, off_t n, int advice) {
-    char path[1000];
     NEXT(posix_fadvise);
     if (strcmp(kind, "log") == 0)
-        changes("posix_fadvise", path_of(file, sizeof path, path), 0);
+        changes_open("posix_fadvise", file, 0);
     return next(file, from, n, advice);
 }
 

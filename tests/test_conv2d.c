@@ -132,63 +132,69 @@ static void expect(const struct setup *s, const char *what, size_t n, const doub
                    s->name, what, i, (double)found[i], plain[i]);
 }
 
-START_TEST(convolutions_are_plain_sums) {
-    int fit = 0;
+/* Check all shapes that fit; how many checks were made, by the sum of what `check` returns. */
+static int check_shapes(int (*check)(const struct setup *s)) {
+    int checks = 0;
     for (int number = 0; number < SHAPES; number++) {
         struct setup s;
-        if (!set_up(&s, number))
-            continue;
-        fit++;
-        real *y = lm_allocate(s.out, sizeof *y), *dy = lm_allocate(s.out, sizeof *dy);
-        real *ex = lm_allocate(s.in, sizeof *ex),
-             *gradient = lm_allocate(s.n, sizeof *gradient);
-        const real *const x[] = {s.x}, *const dx[] = {s.dx};
-        struct plain plain = sum(&s, s.x, true), change = sum(&s, s.dx, false);
-        lm_conv2d.forward(&s.op, s.parameters, x, WIDTH, y, NULL);
-        lm_conv2d.difference(&s.op, s.parameters, x, y, dx, WIDTH, dy, NULL);
-        lm_conv2d.pull_input(&s.op, s.parameters, NULL, s.e, WIDTH, (real *const[]){ex});
-        lm_conv2d.pull_parameters(&s.op, s.x, s.e, WIDTH, false, gradient);
-        expect(&s, "output", s.out, plain.y, y);
-        expect(&s, "change of output", s.out, change.y, dy);
-        expect(&s, "error of input", s.in, plain.ex, ex);
-        expect(&s, "gradient", s.n, plain.gradient, gradient);
-        lm_free(y);
-        lm_free(dy);
-        lm_free(ex);
-        lm_free(gradient);
-        drop(&plain);
-        drop(&change);
-        tear_down(&s);
+        if (set_up(&s, number)) {
+            checks += check(&s);
+            tear_down(&s);
+        }
     }
-    ck_assert_int_ge(fit, SHAPES / 2);
+    return checks;
+}
+
+static int check_sums(const struct setup *s) {
+    real *y = lm_allocate(s->out, sizeof *y), *dy = lm_allocate(s->out, sizeof *dy);
+    real *ex = lm_allocate(s->in, sizeof *ex), *gradient = lm_allocate(s->n, sizeof *gradient);
+    const real *const x[] = {s->x}, *const dx[] = {s->dx};
+    struct plain plain = sum(s, s->x, true), change = sum(s, s->dx, false);
+    lm_conv2d.forward(&s->op, s->parameters, x, WIDTH, y, NULL);
+    lm_conv2d.difference(&s->op, s->parameters, x, y, dx, WIDTH, dy, NULL);
+    lm_conv2d.pull_input(&s->op, s->parameters, NULL, s->e, WIDTH, (real *const[]){ex});
+    lm_conv2d.pull_parameters(&s->op, s->x, s->e, WIDTH, false, gradient);
+    expect(s, "output", s->out, plain.y, y);
+    expect(s, "change of output", s->out, change.y, dy);
+    expect(s, "error of input", s->in, plain.ex, ex);
+    expect(s, "gradient", s->n, plain.gradient, gradient);
+    lm_free(y);
+    lm_free(dy);
+    lm_free(ex);
+    lm_free(gradient);
+    drop(&plain);
+    drop(&change);
+    return 1;
+}
+
+START_TEST(convolutions_are_plain_sums) {
+    ck_assert_int_ge(check_shapes(check_sums), SHAPES / 2);
 }
 END_TEST
 
+static int check_relaxing(const struct setup *s) {
+    if (!s->op.relaxes)
+        return 0;
+    real *ex = lm_allocate(s->in, sizeof *ex);
+    lm_conv2d.pull_input(&s->op, s->parameters, NULL, s->e, WIDTH, (real *const[]){ex});
+    for (int by_error = 0; by_error < 2; by_error++) {
+        real *at_once = made_up(s->in, 2, 1), *after = made_up(s->in, 2, 1);
+        const real *error = by_error ? s->dx : NULL;
+        const struct lm_relaxation one = lm_relaxation_of((real)0.1, error, at_once);
+        const struct lm_relaxation other = lm_relaxation_of((real)0.1, error, after);
+        lm_conv2d.relax_input(&s->op, s->parameters, NULL, s->e, WIDTH, &one);
+        lm_relax(&other, s->in, ex);
+        ck_assert_msg(memcmp(at_once, after, s->in * sizeof(real)) == 0, "%s", s->name);
+        lm_free(at_once);
+        lm_free(after);
+    }
+    lm_free(ex);
+    return 1;
+}
+
 /* Whether values relax as the errors are pulled back or afterwards is the same to the bit. */
 START_TEST(relaxing_is_pulling_back_and_moving) {
-    int relaxed = 0;
-    for (int number = 0; number < SHAPES; number++) {
-        struct setup s;
-        if (!set_up(&s, number))
-            continue;
-        for (int by_error = 0; s.op.relaxes && by_error < 2; by_error++, relaxed++) {
-            real *ex = lm_allocate(s.in, sizeof *ex);
-            real *at_once = made_up(s.in, 2, 1), *after = made_up(s.in, 2, 1);
-            struct lm_relaxation one =
-                lm_relaxation_of((real)0.1, by_error ? s.dx : NULL, at_once);
-            struct lm_relaxation other = one;
-            other.value = after;
-            lm_conv2d.relax_input(&s.op, s.parameters, NULL, s.e, WIDTH, &one);
-            lm_conv2d.pull_input(&s.op, s.parameters, NULL, s.e, WIDTH, (real *const[]){ex});
-            lm_relax(&other, s.in, ex);
-            ck_assert_msg(memcmp(at_once, after, s.in * sizeof(real)) == 0, "%s", s.name);
-            lm_free(ex);
-            lm_free(at_once);
-            lm_free(after);
-        }
-        tear_down(&s);
-    }
-    ck_assert_int_ge(relaxed, SHAPES / 4);
+    ck_assert_int_ge(check_shapes(check_relaxing), SHAPES / 4);
 }
 END_TEST
 

@@ -267,7 +267,7 @@ def test_settings_that_nobody_has_written_are_called_defaults(tmp_path):
           settings=settings)
 
 
-def test_what_cannot_be_printed(tmp_path):
+def test_what_cannot_be_printed():
     with open("/dev/full", "w") as full:
         done = subprocess.run([FLOAT, "describe", FIGURES / "fig1.yaml"], stdout=full,
                               stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
