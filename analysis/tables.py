@@ -52,8 +52,7 @@ def training(runs, figure, data="mnist"):
         for i, layer in enumerate(layers):
             rows.append([f"median {words}, {layer}", number(max(0, theirs[i]))]
                         + cells({s: ours[s][:, i] for s in ours}, theirs[i]))
-    return {"title": f"{figure[:3].capitalize()} {figure[3:]}, "
-                     f"{style.DATA[data]}",
+    return {"title": f"{figure[:3].capitalize()} {figure[3:]}, {style.DATA[data]}",
             "note": f"Of the first {steps} training steps, published and ours. Losses "
                     f"and accuracies are means of the last {min(steps, reproduction.LAST)} of them, the others medians; of several "
                     "networks the mean (lowest \u2026 highest)."

@@ -185,16 +185,16 @@ def row_letters(groups):
 
 def explain(figure, groups, beside, old):
     """The small print: what thick, thin and dotted lines and bands are."""
-    window = max(style.smoothing_window(len(runs[0]["training"]["step"])) for runs in groups)
+    smoothed = any(style.smoothing_window(len(runs[0]["training"]["step"])) > 1 for runs in groups)
     networks = [len(runs) for runs in groups + beside]
     words = []
-    if window > 1:
+    if smoothed:
         words.append("Thick lines: moving average over a 40th of each curve"
                      + (", mean of all networks, with the band from the lowest to the highest."
                         if max(networks) > 1 else "."))
     if old:
         words.append("Thin lines: published.")
-    elif window > 1 and min(networks) == 1:
+    elif smoothed and min(networks) == 1:
         words.append("Thin lines: every point.")
     if not all(is_backprop(runs) for runs in beside):
         words.append(reproduction.LIKE_BACKPROP_NOTE)

@@ -31,7 +31,7 @@ struct lm_settings {
     struct {
         const char *optimizer; /* "adam", "sgd" */
         double rate;           /* learning rate, above 0 */
-        double momentum;       /* of sgd, 0 <= momentum < 1 */
+        double momentum;       /* of sgd, 0 <= momentum < 1; else 0 */
         long batch;            /* inputs per training step, at least 1 */
         long chunk;            /* inputs per chunk, at least 1 */
         long epochs;           /* at least 1 */
@@ -95,7 +95,7 @@ struct lm_settings_file *lm_settings_parse(const char *name, const char *text, i
                                            const char *const set[], struct lm_status *status);
 
 /* Put "FILE:LINE: KEY: " (or the --set) before the message of a mistake that a caller
- * found in the value of `key`, "placement" or "data.format" say; returns false. */
+ * found in the value of `key`, "placement.replicas" or "network.input" say; returns false. */
 bool lm_settings_blame(const struct lm_settings_file *file, const char *key,
                        struct lm_status *status);
 

@@ -41,8 +41,10 @@ static double count_taps(const struct lm_operator *op, int axis) {
                               .padding = (ptrdiff_t)op->option[PADDING][axis],
                               .taps = (ptrdiff_t)op->option[KERNEL][axis]};
     ptrdiff_t sum = 0;
-    for (ptrdiff_t t = 0; t < a.taps; t++)
-        sum += most(0, places_of(&a, t).to - places_of(&a, t).from);
+    for (ptrdiff_t t = 0; t < a.taps; t++) {
+        struct lm_range places = places_of(&a, t);
+        sum += most(0, places.to - places.from);
+    }
     return (double)sum;
 }
 
