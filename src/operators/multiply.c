@@ -40,7 +40,7 @@ INLINE void product_tile(int outs, int vectors, const struct lm_multiplication *
                 __builtin_prefetch(y + (k + outs) * p->y_step + v * LANES, 1);
         }
     const int kept = in_registers(outs, vectors);
-#pragma GCC unroll 2
+#pragma GCC unroll 5
     for (ptrdiff_t i = 0; i < p->ins; i++, x += p->width, w += p->in_step) {
         vec input[BROAD];
         for (int v = 0; v < kept; v++)

@@ -174,7 +174,22 @@ INLINE vec add_product(vec sum, vec weight, vec input) {
 #endif
 }
 
-/* The same with the numbers at x. GCC would load them into a register first, of which a FLAT
+/* weight * input - less. */
+INLINE vec product_less(vec weight, vec input, vec less) {
+#if FUSED == 512
+    if (sizeof(real) == sizeof(float))
+        return (vec)_mm512_fmsub_ps((__m512)weight, (__m512)input, (__m512)less);
+    return (vec)_mm512_fmsub_pd((__m512d)weight, (__m512d)input, (__m512d)less);
+#elif FUSED == 256
+    if (sizeof(real) == sizeof(float))
+        return (vec)_mm256_fmsub_ps((__m256)weight, (__m256)input, (__m256)less);
+    return (vec)_mm256_fmsub_pd((__m256d)weight, (__m256d)input, (__m256d)less);
+#else
+    return weight * input - less;
+#endif
+}
+
+/* add_product with the numbers at x. GCC would load them into a register first, of which a FLAT
  * tile has none left. */
 INLINE vec add_product_at(vec sum, vec weight, const real *x) {
 #if FUSED
@@ -215,7 +230,7 @@ INLINE vec relaxed(const struct lm_relaxation *by, bool by_error, const real *at
     const vec value = by->fresh ? (vec){0} : load(at);
     if (by_error)
         return add_product(value, step, load(by->error + (at - by->value)) - feedback);
-    return add_product(-(step * feedback), by->keep - (vec){0}, value);
+    return product_less(by->keep - (vec){0}, value, step * feedback);
 }
 
 INLINE void relax(const struct lm_relaxation *by, bool by_error, real *at, vec feedback) {

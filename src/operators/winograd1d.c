@@ -12,13 +12,15 @@ enum {
     GROUP = 4,                   /* tiles whose taps are transformed at a time */
     WIDEST = WIDE * LANES,
     PLACE = (ROWS * MOST * TILE + LANES - 1) / LANES * LANES, /* taps of a place, and room */
+    FETCHES =
+        VECTOR_BYTES < (int)LINE, /* nothing is gained where each load is of a whole line */
 };
 
-/* Some output channels, and their taps, transformed: (places, rows, input channels, channels of
- * the tile). */
+/* Some output channels, and the columns of their taps as they are and transformed: (rows, input
+ * channels, channels of the tile) each. */
 struct tile {
     struct lm_range outs;
-    _Alignas(LINE) real taps[SIDE][PLACE];
+    _Alignas(LINE) real plain[LINE_TAPS][PLACE], taps[SIDE][PLACE];
 };
 
 /* Transformed inputs of the last rows, row r at r % ROWS: (places, channels, some inputs). */
@@ -26,45 +28,48 @@ struct ring {
     _Alignas(LINE) real number[ROWS][SIDE * MOST * WIDEST];
 };
 
-/* What a tile of output channels meets at four neighbouring outputs and some inputs. */
+/* What output channels meet at some inputs, in a row and at four neighbouring columns, or at a
+ * single one.
+ *
+ * Functions read its members one by one: a copy would load in one piece what has just been
+ * stored in several, for which processors wait until all that came before is done. */
 struct meeting {
     ptrdiff_t ins, width, y_channel;
-    ptrdiff_t rows;      /* of the kernel, that meet inputs */
-    const real *x[ROWS]; /* transformed inputs there */
-    const real *u;       /* taps of the first of these rows */
-    ptrdiff_t x_place;   /* from one place to the next; of u PLACE */
+    struct lm_range rows; /* of the kernel, that meet inputs */
+    const real *x[ROWS];  /* the inputs there, transformed if it is four columns */
+    ptrdiff_t x_place;    /* from one place of theirs, or column, to the next */
+    ptrdiff_t x_channel;  /* from one channel to the next */
     const struct lm_relaxation *relaxation;
-    const real *bias; /* NULL: zero, as where values relax */
-    real *y;
 };
 
 /* --- transforms --------------------------------------------------------------------------- */
 
-/* The taps of a tile in its order, each column of them on its own; returns how many. */
-static ptrdiff_t gather_taps(const struct lm_correlation *k, struct lm_range outs,
-                             real to[3][PLACE]) {
+/* The taps of a tile in its order; returns how many there are in a column. */
+static ptrdiff_t gather_taps(const struct lm_correlation *k, struct tile *tile) {
     ptrdiff_t n = 0;
     for (ptrdiff_t i = 0; i < ROWS; i++)
         for (ptrdiff_t c = 0; c < k->in_channels; c++)
-            for (ptrdiff_t o = outs.from; o < outs.to; o++, n++) {
+            for (ptrdiff_t o = tile->outs.from; o < tile->outs.to; o++, n++) {
                 const real *g =
                     k->weight + o * k->weight_out + c * k->weight_in + i * k->rows.weight_step;
-                for (int j = 0; j < 3; j++)
-                    to[j][n] = g[j * k->columns.weight_step];
+                for (int j = 0; j < LINE_TAPS; j++)
+                    tile->plain[j][n] = g[j * k->columns.weight_step];
             }
     return n;
 }
 
 static void transform_taps(const struct lm_correlation *k, struct tile *tile) {
-    real gathered[3][PLACE] = {{0}};
-    ptrdiff_t end = gather_taps(k, tile->outs, gathered);
-    for (ptrdiff_t n = 0; n < end; n += LANES) {
-        vec g[3], u[SIDE];
-        for (int j = 0; j < 3; j++)
-            g[j] = load(gathered[j] + n);
+    ptrdiff_t n = gather_taps(k, tile);
+    for (; n % LANES != 0; n++)
+        for (int j = 0; j < LINE_TAPS; j++)
+            tile->plain[j][n] = 0;
+    for (ptrdiff_t i = 0; i < n; i += LANES) {
+        vec g[LINE_TAPS], u[SIDE];
+        for (int j = 0; j < LINE_TAPS; j++)
+            g[j] = load(tile->plain[j] + i);
         line_of_taps(g, u);
         for (int p = 0; p < SIDE; p++)
-            store(tile->taps[p] + n, u[p]);
+            store(tile->taps[p] + i, u[p]);
     }
 }
 
@@ -78,18 +83,18 @@ struct inputs {
 
 INLINE void transform_columns(int vectors, ptrdiff_t first, ptrdiff_t end,
                               const struct inputs *from, real *to) {
-    const struct inputs inputs = *from; /* in registers, whatever is stored */
-    ptrdiff_t place = inputs.channels * vectors * LANES;
-    const real *x = inputs.x;
-    for (ptrdiff_t c = inputs.channels; c > 0; c--, x += inputs.channel)
+    const ptrdiff_t channels = from->channels, channel = from->channel, width = from->width;
+    const ptrdiff_t row = from->row, place = channels * vectors * LANES;
+    const real *x = from->x;
+    for (ptrdiff_t c = channels; c > 0; c--, x += channel)
         for (int b = 0; b < vectors; b++, to += LANES) {
             vec d[SIDE], v[SIDE];
             /* Most likely the next row is transformed next. */
-            for (ptrdiff_t j = b * VECTOR_BYTES % LINE == 0 ? first : end; j < end; j++)
-                __builtin_prefetch(x + inputs.row + j * inputs.width + b * LANES);
+            for (ptrdiff_t j = FETCHES && b * VECTOR_BYTES % LINE == 0 ? first : end; j < end;
+                 j++)
+                __builtin_prefetch(x + row + j * width + b * LANES);
             for (int j = 0; j < SIDE; j++)
-                d[j] =
-                    first <= j && j < end ? load(x + j * inputs.width + b * LANES) : (vec){0};
+                d[j] = first <= j && j < end ? load(x + j * width + b * LANES) : (vec){0};
             line_of_inputs(d, v);
             for (int p = 0; p < SIDE; p++)
                 store(to + p * place, v[p]);
@@ -98,15 +103,15 @@ INLINE void transform_columns(int vectors, ptrdiff_t first, ptrdiff_t end,
 
 /* With constants for the most common ends, so that the compiler leaves out what is zero. */
 INLINE void transform_inputs(int vectors, const struct inputs *from, real *to) {
-    struct lm_range there = from->there;
-    if (there.from == 0 && there.to == SIDE)
+    const ptrdiff_t first = from->there.from, end = from->there.to;
+    if (first == 0 && end == SIDE)
         transform_columns(vectors, 0, SIDE, from, to);
-    else if (there.from == 0 && there.to == SIDE - 1)
+    else if (first == 0 && end == SIDE - 1)
         transform_columns(vectors, 0, SIDE - 1, from, to);
-    else if (there.from == 2 && there.to == SIDE)
+    else if (first == 2 && end == SIDE)
         transform_columns(vectors, 2, SIDE, from, to);
     else
-        transform_columns(vectors, there.from, there.to, from, to);
+        transform_columns(vectors, first, end, from, to);
 }
 
 /* On their own GCC has registers enough for them. */
@@ -136,11 +141,11 @@ static void transform_row(int vectors, const struct lm_correlation *k, ptrdiff_t
 
 /* --- sums --------------------------------------------------------------------------------- */
 
-/* What `ins` input channels add to the sums at a place. */
+/* What `ins` input channels, x_channel numbers apart, add to sums. */
 INLINE void add_inputs(int outs, int vectors, int ins, const real *u, const real *x,
-                       vec sum[TILE][WIDE]) {
+                       ptrdiff_t x_channel, vec sum[TILE][WIDE]) {
 #pragma GCC unroll 8
-    for (int c = 0; c < ins; c++, u += outs, x += vectors * LANES) {
+    for (int c = 0; c < ins; c++, u += outs, x += x_channel) {
         vec input[WIDE];
         for (int b = 0; b < vectors; b++)
             input[b] = keep(load(x + b * LANES));
@@ -150,138 +155,221 @@ INLINE void add_inputs(int outs, int vectors, int ins, const real *u, const real
     }
 }
 
-/* The sums at a place. */
-INLINE void sum_place(int outs, int vectors, const struct meeting *m, int place,
-                      real sums[TILE][WIDEST]) {
-    vec sum[TILE][WIDE] = {{{0}}};
-    const real *u = m->u + place * PLACE;
-    for (ptrdiff_t i = 0; i < m->rows; i++) {
-        const real *x = m->x[i] + place * m->x_place;
-        ptrdiff_t left = m->ins;
-        for (; left >= AT_ONCE;
-             left -= AT_ONCE, u += AT_ONCE * outs, x += AT_ONCE * vectors * LANES)
-            add_inputs(outs, vectors, AT_ONCE, u, x, sum);
-        for (; left > 0; left--, u += outs, x += vectors * LANES)
-            add_inputs(outs, vectors, 1, u, x, sum);
+/* What the inputs at a place, or in a column, add by its taps. */
+INLINE void add_place(int outs, int vectors, const struct meeting *m, const real *taps,
+                      ptrdiff_t place, ptrdiff_t x_channel, vec sum[TILE][WIDE]) {
+    const ptrdiff_t ins = m->ins, from = m->rows.from, to = m->rows.to;
+    const ptrdiff_t at = place * m->x_place;
+    const real *u = taps + from * ins * outs;
+    for (ptrdiff_t i = from; i < to; i++) {
+        const real *x = m->x[i] + at;
+        ptrdiff_t left = ins;
+        for (; left >= AT_ONCE; left -= AT_ONCE, u += AT_ONCE * outs, x += AT_ONCE * x_channel)
+            add_inputs(outs, vectors, AT_ONCE, u, x, x_channel, sum);
+        for (; left > 0; left--, u += outs, x += x_channel)
+            add_inputs(outs, vectors, 1, u, x, x_channel, sum);
     }
-    for (int o = 0; o < outs; o++)
-        for (int b = 0; b < vectors; b++)
-            store(sums[o] + b * LANES, sum[o][b]);
+}
+
+INLINE void put(const struct lm_relaxation *relaxation, bool by_error, vec y, vec bias,
+                real *to) {
+    if (relaxation)
+        relax(relaxation, by_error, to, y);
+    else
+        store(to, y + bias);
 }
 
 /* The outputs of a tile to where they belong, or by `relaxation` into the values there. */
 INLINE void put_tile(int outs, int vectors, int columns, const struct lm_relaxation *relaxation,
-                     bool by_error, const struct meeting *m, real sums[SIDE][TILE][WIDEST]) {
-    for (int o = 0; o < outs; o++) {
-        const vec bias = (m->bias ? m->bias[o] : 0) - (vec){0};
+                     bool by_error, const struct meeting *m, const real *biases, real *y_first,
+                     real sums[SIDE][TILE][WIDEST]) {
+    const ptrdiff_t width = m->width, y_channel = m->y_channel;
+    for (int o = 0; o < outs; o++, y_first += y_channel) {
+        const vec bias = (biases ? biases[o] : 0) - (vec){0};
         for (int b = 0; b < vectors; b++) {
             vec at[SIDE], y[OUTS];
             for (int p = 0; p < SIDE; p++)
                 at[p] = load(sums[p][o] + b * LANES);
             line_of_sums(at, y);
-            real *to = m->y + o * m->y_channel + b * LANES;
             for (int j = 0; j < columns; j++)
-                if (relaxation)
-                    relax(relaxation, by_error, to + j * m->width, y[j]);
-                else
-                    store(to + j * m->width, y[j] + bias);
+                put(relaxation, by_error, y[j], bias, y_first + j * width + b * LANES);
         }
     }
 }
 
-/* `columns` outputs of a tile. */
-INLINE void sum_tile(int outs, int vectors, int columns, const struct meeting *from) {
-    const struct meeting copy = *from, *m = &copy; /* in registers, whatever is stored */
+/* `columns` outputs of a tile, from y on. biases NULL: zero, as where values relax. */
+INLINE void sum_tile(int outs, int vectors, int columns, const struct meeting *m,
+                     const struct tile *tile, const real *biases, real *y) {
     _Alignas(LINE) real sums[SIDE][TILE][WIDEST];
-    for (int o = 0; o < outs; o++)
+    for (int o = 0; FETCHES && o < outs; o++)
         for (int j = 0; j < columns; j++)
-            __builtin_prefetch(m->y + o * m->y_channel + j * m->width, 1);
-    for (int p = 0; p < SIDE; p++)
-        sum_place(outs, vectors, m, p, sums[p]);
+            __builtin_prefetch(y + o * m->y_channel + j * m->width, 1);
+    for (int p = 0; p < SIDE; p++) {
+        vec sum[TILE][WIDE] = {{{0}}};
+        add_place(outs, vectors, m, tile->taps[p], p, vectors * LANES, sum);
+        for (int o = 0; o < outs; o++)
+            for (int b = 0; b < vectors; b++)
+                store(sums[p][o] + b * LANES, sum[o][b]);
+    }
     if (!m->relaxation) {
-        put_tile(outs, vectors, columns, NULL, false, m, sums);
+        put_tile(outs, vectors, columns, NULL, false, m, biases, y, sums);
         return;
     }
-    const struct lm_relaxation by = *m->relaxation; /* likewise in registers */
+    const struct lm_relaxation by = *m->relaxation; /* in registers, whatever is stored */
     if (by.error)
-        put_tile(outs, vectors, columns, &by, true, m, sums);
+        put_tile(outs, vectors, columns, &by, true, m, biases, y, sums);
     else
-        put_tile(outs, vectors, columns, &by, false, m, sums);
+        put_tile(outs, vectors, columns, &by, false, m, biases, y, sums);
 }
 
-INLINE void sum_columns(int outs, int vectors, ptrdiff_t columns, const struct meeting *m) {
+INLINE void sum_columns(int outs, int vectors, ptrdiff_t columns, const struct meeting *m,
+                        const struct tile *tile, const real *biases, real *y) {
     if (columns == OUTS)
-        sum_tile(outs, vectors, OUTS, m);
+        sum_tile(outs, vectors, OUTS, m, tile, biases, y);
     else
-        sum_tile(outs, vectors, OUTS - 1, m);
+        sum_tile(outs, vectors, OUTS - 1, m, tile, biases, y);
 }
 
 static __attribute__((noinline)) void sum_wide(ptrdiff_t outs, ptrdiff_t columns,
-                                               const struct meeting *m) {
-    WITH_CHANNELS(outs, sum_columns, WIDE, columns, m)
+                                               const struct meeting *m, const struct tile *tile,
+                                               const real *biases, real *y) {
+    WITH_CHANNELS(outs, sum_columns, WIDE, columns, m, tile, biases, y)
 }
 
-static __attribute__((noinline)) void sum_narrow(ptrdiff_t outs, ptrdiff_t columns,
-                                                 const struct meeting *m) {
-    WITH_CHANNELS(outs, sum_columns, NARROW, columns, m)
+static __attribute__((noinline)) void
+sum_narrow(ptrdiff_t outs, ptrdiff_t columns, const struct meeting *m, const struct tile *tile,
+           const real *biases,
+           real *y){WITH_CHANNELS(outs, sum_columns, NARROW, columns, m, tile, biases, y)}
+
+/* An output of a tile by plain sums over the columns of taps `there`. */
+INLINE void sum_plainly(int outs, int vectors, struct lm_range there, const struct meeting *m,
+                        const struct tile *tile, const real *biases, real *y) {
+    vec sum[TILE][WIDE] = {{{0}}};
+    for (ptrdiff_t t = there.from; t < there.to; t++)
+        add_place(outs, vectors, m, tile->plain[t], t, m->x_channel, sum);
+    const struct lm_relaxation *by = m->relaxation;
+    for (int o = 0; o < outs; o++, y += m->y_channel) {
+        const vec bias = (biases ? biases[o] : 0) - (vec){0};
+        for (int b = 0; b < vectors; b++)
+            if (by && by->error)
+                put(by, true, sum[o][b], bias, y + b * LANES);
+            else
+                put(by, false, sum[o][b], bias, y + b * LANES);
+    }
+}
+
+static __attribute__((noinline)) void plain_wide(ptrdiff_t outs, struct lm_range there,
+                                                 const struct meeting *m,
+                                                 const struct tile *tile, const real *biases,
+                                                 real *y) {
+    WITH_CHANNELS(outs, sum_plainly, WIDE, there, m, tile, biases, y)
+}
+
+static __attribute__((noinline)) void plain_narrow(ptrdiff_t outs, struct lm_range there,
+                                                   const struct meeting *m,
+                                                   const struct tile *tile, const real *biases,
+                                                   real *y) {
+    WITH_CHANNELS(outs, sum_plainly, NARROW, there, m, tile, biases, y)
 }
 
 /* --- going through the outputs ------------------------------------------------------------ */
 
-/* The output channels of n tiles, columns [j, j + columns), some inputs from b on. */
-static void correlate_columns(int vectors, const struct lm_correlation *k, ptrdiff_t n,
-                              const struct tile tiles[], ptrdiff_t j, ptrdiff_t columns,
-                              ptrdiff_t b) {
-    struct ring ring;
-    ptrdiff_t size = k->columns.out * k->width, done = most(0, -k->rows.padding);
-    for (ptrdiff_t i = 0; i < k->rows.count; i++) {
-        struct lm_range met = lm_taps_at(&k->rows, i);
-        ptrdiff_t start = i - k->rows.padding;
-        for (; done < start + met.to; done++)
-            transform_row(vectors, k, done, j, b, ring.number[done % ROWS]);
-        struct meeting m = {.ins = k->in_channels,
+/* Some output channels at column j and some inputs from b on. */
+struct place {
+    const struct lm_correlation *k;
+    ptrdiff_t n; /* tiles */
+    const struct tile *tiles;
+    ptrdiff_t j, b;
+};
+
+static real *output_at(const struct place *at, const struct tile *tile, ptrdiff_t i) {
+    const struct lm_correlation *k = at->k;
+    ptrdiff_t row = (tile->outs.from * k->rows.out + k->rows.first + i) * k->columns.out;
+    return k->out + (row + k->columns.first + at->j) * k->width + at->b;
+}
+
+static const real *biases_of(const struct place *at, const struct tile *tile) {
+    return at->k->bias ? at->k->bias + tile->outs.from : NULL;
+}
+
+static struct meeting meeting_of(const struct lm_correlation *k) {
+    return (struct meeting){.ins = k->in_channels,
                             .width = k->width,
-                            .y_channel = k->rows.out * size,
-                            .rows = met.to - met.from,
-                            .x_place = k->in_channels * vectors * LANES,
+                            .y_channel = k->rows.out * k->columns.out * k->width,
                             .relaxation = k->relaxation};
-        for (ptrdiff_t r = met.from; r < met.to; r++)
-            m.x[r - met.from] = ring.number[(start + r) % ROWS];
-        real *y = k->out + (k->rows.first + i) * size + (k->columns.first + j) * k->width + b;
-        for (const struct tile *tile = tiles; tile < tiles + n; tile++) {
+}
+
+/* `columns` neighbouring outputs of every row. */
+static void correlate_columns(int vectors, ptrdiff_t columns, const struct place *at) {
+    const struct lm_correlation *k = at->k;
+    struct ring ring;
+    struct meeting m = meeting_of(k);
+    ptrdiff_t done = most(0, -k->rows.padding);
+    m.x_place = k->in_channels * vectors * LANES;
+    for (ptrdiff_t i = 0; i < k->rows.count; i++) {
+        ptrdiff_t start = i - k->rows.padding;
+        m.rows = lm_taps_at(&k->rows, i);
+        for (; done < start + m.rows.to; done++)
+            transform_row(vectors, k, done, at->j, at->b, ring.number[done % ROWS]);
+        for (ptrdiff_t r = m.rows.from; r < m.rows.to; r++)
+            m.x[r] = ring.number[(start + r) % ROWS];
+        for (const struct tile *tile = at->tiles; tile < at->tiles + at->n; tile++) {
             ptrdiff_t outs = tile->outs.to - tile->outs.from;
-            m.u = tile->taps[0] + met.from * k->in_channels * outs;
-            m.bias = k->bias ? k->bias + tile->outs.from : NULL;
-            m.y = y + tile->outs.from * m.y_channel;
+            real *y = output_at(at, tile, i);
             if (vectors == WIDE)
-                sum_wide(outs, columns, &m);
+                sum_wide(outs, columns, &m, tile, biases_of(at, tile), y);
             else
-                sum_narrow(outs, columns, &m);
+                sum_narrow(outs, columns, &m, tile, biases_of(at, tile), y);
         }
     }
 }
 
-/* Columns that are left over when they go four by four: three are done as four. */
-static ptrdiff_t left_over(ptrdiff_t columns) {
-    return columns % OUTS == OUTS - 1 ? 0 : columns % OUTS;
+/* A single output of every row. */
+static void correlate_plainly(int vectors, const struct place *at) {
+    const struct lm_correlation *k = at->k;
+    struct lm_range there = lm_taps_at(&k->columns, at->j);
+    struct meeting m = meeting_of(k);
+    m.x_place = k->width;
+    m.x_channel = k->rows.in * k->columns.in * k->width;
+    for (ptrdiff_t i = 0; i < k->rows.count; i++) {
+        ptrdiff_t start = i - k->rows.padding, column = at->j - k->columns.padding;
+        m.rows = lm_taps_at(&k->rows, i);
+        for (ptrdiff_t r = m.rows.from; r < m.rows.to; r++)
+            m.x[r] = k->in + ((start + r) * k->columns.in + column) * k->width + at->b;
+        for (const struct tile *tile = at->tiles; tile < at->tiles + at->n; tile++) {
+            ptrdiff_t outs = tile->outs.to - tile->outs.from;
+            real *y = output_at(at, tile, i);
+            if (vectors == WIDE)
+                plain_wide(outs, there, &m, tile, biases_of(at, tile), y);
+            else
+                plain_narrow(outs, there, &m, tile, biases_of(at, tile), y);
+        }
+    }
+}
+
+/* Columns four by four, and three as four; what is left over then one by one. */
+static void correlate_inputs(int vectors, struct place at) {
+    const ptrdiff_t end = at.k->columns.count;
+    for (at.j = 0; end - at.j >= OUTS - 1; at.j += least(OUTS, end - at.j))
+        correlate_columns(vectors, least(OUTS, end - at.j), &at);
+    for (; at.j < end; at.j++)
+        correlate_plainly(vectors, &at);
 }
 
 /* The output channels of tiles [from, from + n) of `of`. */
 static void correlate_tiles(const struct lm_correlation *k, ptrdiff_t from, ptrdiff_t n,
-                            ptrdiff_t of, ptrdiff_t columns) {
+                            ptrdiff_t of) {
     struct tile tiles[GROUP];
     for (ptrdiff_t t = 0; t < n; t++) {
         tiles[t].outs = (struct lm_range){(from + t) * k->out_channels / of,
                                           (from + t + 1) * k->out_channels / of};
         transform_taps(k, &tiles[t]);
     }
-    for (ptrdiff_t j = 0; j < columns; j += OUTS) {
-        ptrdiff_t wide = least(OUTS, columns - j), b = 0;
-        for (; b + WIDE * LANES <= k->width; b += WIDE * LANES)
-            correlate_columns(WIDE, k, n, tiles, j, wide, b);
-        for (; NARROW < WIDE && b < k->width; b += NARROW * LANES)
-            correlate_columns(NARROW, k, n, tiles, j, wide, b);
-    }
+    struct place at = {.k = k, .n = n, .tiles = tiles};
+    for (; at.b + WIDE * LANES <= k->width; at.b += WIDE * LANES)
+        correlate_inputs(WIDE, at);
+    for (; NARROW < WIDE && at.b < k->width; at.b += NARROW * LANES)
+        correlate_inputs(NARROW, at);
 }
 
 bool lm_winograd1d_fits(const struct lm_correlation *k) {
@@ -292,15 +380,7 @@ bool lm_winograd1d_fits(const struct lm_correlation *k) {
 }
 
 void lm_winograd1d_correlate(const struct lm_correlation *k) {
-    ptrdiff_t left = left_over(k->columns.count), columns = k->columns.count - left;
     ptrdiff_t tiles = (k->out_channels + TILE - 1) / TILE;
     for (ptrdiff_t t = 0; t < tiles; t += GROUP)
-        correlate_tiles(k, t, least(GROUP, tiles - t), tiles, columns);
-    if (left > 0) {
-        struct lm_correlation rest = *k;
-        rest.columns.first += columns;
-        rest.columns.count = left;
-        rest.columns.padding -= columns;
-        lm_correlate(&rest);
-    }
+        correlate_tiles(k, t, least(GROUP, tiles - t), tiles);
 }
