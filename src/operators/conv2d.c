@@ -21,8 +21,8 @@ enum {
     FIELD = 36,   /* ... and outputs of a channel */
     GROUP = 36,   /* taps whose weight gradients are summed in one go */
     PATCH = 1024, /* numbers of one channel that they are summed over in one go */
-    MOST_INS = 3, /* inputs that a tap of a single channel meets, of up to ... */
-    LOW = 4,      /* ... output channels: as many sums as TILE x WIDE */
+    MOST_INS = REGISTERS > 16 ? 5 : 3, /* inputs that a tap meets, whose sums are in registers */
+    LOW = 4, /* output channels that leave registers for three neighbouring inputs */
 };
 
 /* The outputs whose tap t meets an input. */
@@ -197,9 +197,9 @@ struct tile {
     const real *x, *e;
 };
 
-/* One place in the kernel and `ins` <= WIDE input channels, or `ins` <= MOST_INS neighbouring
- * places of a single one: the outputs where they meet an input, that input's place in x for
- * output (0, 0), and the first weight's in the kernels of one output channel. */
+/* One place in the kernel and some input channels, or some neighbouring places of a single one:
+ * the outputs where they meet an input, that input's place in x for output (0, 0), and the
+ * first weight's in the kernels of one output channel. */
 struct tap {
     struct lm_range rows, columns;
     ptrdiff_t x, weight;
@@ -207,6 +207,12 @@ struct tap {
 };
 
 typedef vec sums[TILE][MOST_INS]; /* of one tap: output channel x input channel */
+
+/* Inputs that a tap of so many output channels meets at most. */
+INLINE int most_ins(int outs) {
+    int fit = (REGISTERS - 1) / (outs + 1); /* with one for an input each, and for an error */
+    return fit < MOST_INS ? fit : MOST_INS;
+}
 
 /* total += e * x over the outputs of `at`. */
 INLINE void product_tile(int outs, int ins, const struct tile *t, const struct tap *at,
@@ -243,13 +249,28 @@ INLINE void product_tile(int outs, int ins, const struct tile *t, const struct t
             total[o][c] = sum[o][c];
 }
 
+INLINE void product_some(int outs, int ins, const struct tile *t, const struct tap *at,
+                         sums total) {
+    product_tile(outs, ins < most_ins(outs) ? ins : most_ins(outs), t, at, total);
+}
+
 INLINE void product_ins(int outs, const struct tile *t, const struct tap *at, sums total) {
-    if (at->ins == 1)
-        product_tile(outs, 1, t, at, total);
-    else if (at->ins == MOST_INS && outs <= LOW)
-        product_tile(outs, MOST_INS, t, at, total);
-    else
-        product_tile(outs, WIDE, t, at, total);
+    switch (at->ins) {
+    case 1:
+        product_some(outs, 1, t, at, total);
+        break;
+    case 2:
+        product_some(outs, 2, t, at, total);
+        break;
+    case 3:
+        product_some(outs, 3, t, at, total);
+        break;
+    case 4:
+        product_some(outs, 4, t, at, total);
+        break;
+    default:
+        product_some(outs, MOST_INS, t, at, total);
+    }
 }
 
 static void product(const struct tile *t, const struct tap *at, sums total) {
@@ -298,7 +319,8 @@ static void pull_taps(const struct tile *t, int n, const struct tap taps[], ptrd
  * groups. A single channel has no others to go with: there neighbouring places share a tap, if
  * they meet inputs at the same outputs. */
 static void pull_tile(struct tile *t, ptrdiff_t channels, real *gradient) {
-    ptrdiff_t step = t->alone ? 1 : WIDE, next = t->alone ? MOST_INS : 1;
+    const ptrdiff_t most = most_ins(t->outs), step = t->alone ? 1 : most;
+    const ptrdiff_t next = t->alone ? most : 1;
     t->x_next = t->alone ? t->width : t->x_channel;
     t->weight_next = t->alone ? 1 : t->rows.taps * t->columns.taps;
     struct tap taps[GROUP];
@@ -307,7 +329,7 @@ static void pull_tile(struct tile *t, ptrdiff_t channels, real *gradient) {
         for (ptrdiff_t i = 0; i < t->rows.taps; i++)
             for (ptrdiff_t j = 0; j < t->columns.taps; j += next) {
                 ptrdiff_t left = t->alone ? t->columns.taps - j : channels - c;
-                taps[n++] = tap_of(t, i, j, c, least(t->alone ? MOST_INS : WIDE, left));
+                taps[n++] = tap_of(t, i, j, c, least(most, left));
                 if (n == GROUP) {
                     pull_taps(t, n, taps, channels * t->rows.taps * t->columns.taps, gradient);
                     n = 0;
