@@ -50,29 +50,36 @@ void lm_batch_exact(struct lm_session *session) {
     exact(session, NULL);
 }
 
+static void keep_energies(void *context, int c) {
+    lm_session_keep_energies(context, c);
+}
+
 void lm_batch_train(struct lm_session *session, const struct lm_rule *rule,
-                    const struct lm_inference *inference, long n, bool compares,
-                    double *seconds) {
-    struct lm_passes passes = {0};
-    if (compares)
-        exact(session, seconds);
+                    const struct lm_inference *inference, long n,
+                    const struct lm_batch_extras *extras) {
+    struct lm_passes passes = {.context = session};
+    if (extras->exact)
+        exact(session, extras->seconds);
     else
         passes = forward_passes(session, LM_PHASE_FORWARD);
     passes.rule = rule;
     passes.inference = inference;
     passes.steps = n;
-    passes.ends = passes.learn = true;
+    passes.ends = passes.learn = passes.forgets = true;
+    passes.done = extras->energy ? keep_energies : NULL;
     passes.infer_phase = LM_PHASE_INFERENCE;
-    passes.seconds = seconds;
+    passes.seconds = extras->seconds;
     lm_cortex_run(session->cortex, &passes);
 }
 
 void lm_batch_step(struct lm_session *session, const struct lm_inference *inference,
                    bool first) {
-    lm_cortex_run(session->cortex, &(struct lm_passes){.rule = session->rule,
+    lm_cortex_run(session->cortex, &(struct lm_passes){.context = session,
+                                                       .rule = session->rule,
                                                        .inference = inference,
                                                        .steps = 1,
                                                        .goes_on = !first,
                                                        .learn = true,
+                                                       .done = keep_energies,
                                                        .infer_phase = LM_PHASE_EVALUATE});
 }

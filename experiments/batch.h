@@ -18,19 +18,25 @@ void lm_batch_forward(struct lm_session *session, enum lm_phase phase);
 void lm_batch_infer(struct lm_session *session, const struct lm_rule *rule,
                     const struct lm_inference *inference, long n, enum lm_phase phase);
 
+/* What a training step is to tell beside the gradient of its rule. */
+struct lm_batch_extras {
+    bool exact;      /* the exact gradient, in layer->exact */
+    bool energy;     /* what lm_session_energy adds up */
+    double *seconds; /* NULL, or (LM_PASSES): what passes took is added */
+};
+
 /* All of a training step but its records and its update: load the batch, hat v, n steps of a
- * rule, and its gradient, into layer->gradient; if it `compares`, the exact gradient too, into
- * layer->exact. What passes took is added to seconds (LM_PASSES), if it is not NULL. Neighbour
- * and Replicas. */
+ * rule, and its gradient, into layer->gradient. Of the cortex only what the output layer
+ * predicted can be read then. Neighbour and Replicas. */
 void lm_batch_train(struct lm_session *session, const struct lm_rule *rule,
-                    const struct lm_inference *inference, long n, bool compares,
-                    double *seconds);
+                    const struct lm_inference *inference, long n,
+                    const struct lm_batch_extras *extras);
 
 /* Load the batch, hat v, and the exact gradient, into layer->exact. Neighbour and Replicas. */
 void lm_batch_exact(struct lm_session *session);
 
 /* One more step of the session's rule, from hat v if it is the `first`, and the gradient that
- * there is then, into layer->gradient. Neighbour and Replicas. */
+ * there is then, into layer->gradient, and the energies. Neighbour and Replicas. */
 void lm_batch_step(struct lm_session *session, const struct lm_inference *inference,
                    bool first);
 

@@ -32,7 +32,8 @@ static void train_network(struct lm_session *session) {
         double loss, accuracy;
         lm_batch_take(session, &session->train, lm_sampler_batch(session->train_sampler, step),
                       session->batch);
-        lm_batch_train(session, rule, &inference, settings->inference.steps, false, NULL);
+        lm_batch_train(session, rule, &inference, settings->inference.steps,
+                       &(struct lm_batch_extras){0});
         lm_session_score(session, &loss, &accuracy);
         lm_session_check_finite(session, step, "nothing was written");
         lm_cortex_update(session->cortex, step + 1, settings->training.rate,
@@ -84,7 +85,7 @@ static void measure_iteration(struct measurement *measurement, long iteration) {
             divergence.relative_error;
         curve(measurement, LM_GRADIENT_ANGLE, i)[iteration] = divergence.angle;
         curve(measurement, LM_GRADIENT_ENERGY, i)[iteration] =
-            lm_session_energy(measurement->session, layer);
+            lm_session_energy(measurement->session, i);
     }
 }
 

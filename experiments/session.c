@@ -258,6 +258,11 @@ static void make_cortex(struct lm_session *session) {
                                   .chunk = lm_settings_chunk(settings),
                                   .threads = session->threads};
     session->cortex = lm_cortex_create(&plan);
+    session->energy =
+        lm_allocate(lm_product((size_t)lm_cortex_layers(session->cortex),
+                               (session->batch + lm_settings_chunk(settings) - 1) /
+                                   lm_settings_chunk(settings)),
+                    sizeof *session->energy);
     for (int i = 0; i < lm_cortex_layers(session->cortex); i++)
         lm_layer_init_parameters(lm_cortex_layer(session->cortex, i), settings->training.seed);
 }
@@ -308,6 +313,7 @@ static void unlock(struct lm_session *session) {
 void lm_session_clear(struct lm_session *session) {
     unlock(session);
     lm_cortex_destroy(session->cortex);
+    lm_free(session->energy);
     lm_sampler_destroy(session->train_sampler);
     lm_sampler_destroy(session->test_sampler);
     lm_dataset_clear(&session->train);
@@ -386,23 +392,29 @@ static double prediction_loss(const struct lm_session *session, const struct lm_
     return sum;
 }
 
-double lm_session_energy(const struct lm_session *session, const struct lm_layer *layer) {
+/* The energies of a layer, chunk by chunk of the batch. */
+static double *energies_of(const struct lm_session *session, int i) {
+    return session->energy + (size_t)i * (size_t)lm_cortex_all_chunks(session->cortex);
+}
+
+void lm_session_keep_energies(const struct lm_session *session, int c) {
     const struct lm_cortex *cortex = session->cortex;
-    int chunks = lm_cortex_chunks(cortex), all = lm_cortex_all_chunks(cortex);
-    double *part = lm_allocate((size_t)all, sizeof *part), sum = 0;
-    int first =
-        chunks ? (int)(lm_cortex_first(cortex, 0) / lm_settings_chunk(session->settings)) : 0;
-#pragma omp parallel for schedule(static)
-    for (int c = 0; c < chunks; c++)
-        part[first + c] = layer->is_output
-                              ? prediction_loss(session, layer, c) / (double)session->batch
-                              : lm_layer_energy(layer, c);
+    size_t chunk = lm_cortex_first(cortex, c) / lm_settings_chunk(session->settings);
+    for (int i = 0; i < lm_cortex_layers(cortex); i++) {
+        const struct lm_layer *layer = lm_cortex_layer(session->cortex, i);
+        energies_of(session, i)[chunk] =
+            layer->is_output ? prediction_loss(session, layer, c) / (double)session->batch
+                             : lm_layer_energy(layer, c);
+    }
+}
+
+double lm_session_energy(const struct lm_session *session, int i) {
+    double *energy = energies_of(session, i), sum = 0;
     lm_traffic_open(LM_PHASE_RECORD);
-    lm_cortex_gather_chunks(cortex, part, sizeof *part);
+    lm_cortex_gather_chunks(session->cortex, energy, sizeof *energy);
     lm_traffic_close();
-    for (int c = 0; c < all; c++)
-        sum += part[c];
-    lm_free(part);
+    for (int c = 0; c < lm_cortex_all_chunks(session->cortex); c++)
+        sum += energy[c];
     return sum;
 }
 

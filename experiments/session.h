@@ -33,6 +33,7 @@ struct lm_session {
     long steps;                   /* training steps in all */
     struct lm_lock *lock;         /* of the output, NULL: not taken */
     struct lm_cortex *cortex;
+    double *energy; /* (layers of this rank, chunks of the batch) lm_session_keep_energies */
 };
 
 /* A training step of the settings. `cost` (layers) is filled in and becomes the workload's:
@@ -73,9 +74,14 @@ void lm_session_outcome(const struct lm_session *session, double *losses, int *p
 /* Mean loss and accuracy of the batch; NaN unless leads_output. */
 void lm_session_score(const struct lm_session *session, double *loss, double *accuracy);
 
-/* Energy of a layer of this rank after inference: half the squared norm of its errors, summed
- * over the batch; of the output layer the batch's mean loss at its last prediction. */
-double lm_session_energy(const struct lm_session *session, const struct lm_layer *layer);
+/* Keep what chunk c, whose inference is done, has part in the energies of this rank's layers.
+ * Thread-safe for different chunks. */
+void lm_session_keep_energies(const struct lm_session *session, int c);
+
+/* Energy of layer i of this rank, of which that was kept of all chunks: half the squared norm
+ * of its errors, summed over the batch; of the output layer the batch's mean loss at its last
+ * prediction. */
+double lm_session_energy(const struct lm_session *session, int i);
 
 /* Norm of the error of every input of the batch, magnitude (batch). */
 void lm_session_magnitudes(const struct lm_session *session, const struct lm_layer *layer,

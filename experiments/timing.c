@@ -83,7 +83,8 @@ static void train_step(struct lm_session *session, const struct lm_method *metho
     struct lm_inference inference = lm_session_inference(session, method->eta, session->batch);
     lm_batch_take(session, &session->train, lm_sampler_batch(session->train_sampler, step),
                   session->batch);
-    lm_batch_train(session, method->rule, &inference, method->n, false, seconds);
+    lm_batch_train(session, method->rule, &inference, method->n,
+                   &(struct lm_batch_extras){.seconds = seconds});
     double start = lm_run_clock();
     lm_cortex_update(session->cortex, step + 1, settings->training.rate,
                      settings->training.momentum);

@@ -35,7 +35,7 @@ static void record_layers(struct training *training, long step) {
     for (int i = 0; i < lm_cortex_layers(session->cortex); i++) {
         const struct lm_layer *layer = lm_cortex_layer(session->cortex, i);
         record_value(training, LM_RECORD_ENERGY, layer->index, step,
-                     lm_session_energy(session, layer));
+                     lm_session_energy(session, i));
         if (!lm_session_compares(session, step))
             continue;
         struct lm_divergence divergence =
@@ -65,8 +65,9 @@ static void train_step(struct training *training, long step) {
     double loss, accuracy;
     lm_batch_take(session, &session->train, lm_sampler_batch(session->train_sampler, step),
                   session->batch);
-    lm_batch_train(session, session->rule, &inference, settings->inference.steps,
-                   lm_session_compares(session, step), NULL);
+    lm_batch_train(
+        session, session->rule, &inference, settings->inference.steps,
+        &(struct lm_batch_extras){.exact = lm_session_compares(session, step), .energy = true});
     lm_session_score(session, &loss, &accuracy);
     record_value(training, LM_RECORD_LOSS, 0, step, loss);
     record_value(training, LM_RECORD_ACCURACY, 0, step, accuracy);

@@ -9,6 +9,7 @@
 #include "pipeline.h"
 #include "replicas.h"
 #include "schedule.h"
+#include "slots.h"
 #include "tally.h"
 
 #include <omp.h>
@@ -30,6 +31,8 @@ struct lm_cortex {
     struct lm_lesson *lessons;  /* (nodes) */
     struct lm_scratch *scratch; /* (threads) */
     struct lm_reached *reached; /* (chunks) */
+    struct lm_slots *slots;     /* (chunks) homes of chunks, for those that are under way */
+    int *place;                 /* (chunks) at whose home a chunk has its state */
 };
 
 /* --- making ------------------------------------------------------------------------- */
@@ -89,6 +92,8 @@ struct lm_cortex *lm_cortex_create(const struct lm_cortex_plan *plan) {
     cortex->tally = lm_tally_create(cortex->nodes.n, (int)chunks, cortex->plan.threads);
     cortex->lessons = lm_allocate((size_t)cortex->nodes.n, sizeof *cortex->lessons);
     cortex->reached = lm_allocate(chunks, sizeof *cortex->reached);
+    cortex->slots = lm_slots_create((int)chunks);
+    cortex->place = lm_allocate(chunks, sizeof *cortex->place);
     return cortex;
 }
 
@@ -104,6 +109,8 @@ void lm_cortex_destroy(struct lm_cortex *cortex) {
     lm_free(cortex->lessons);
     lm_free(cortex->scratch);
     lm_free(cortex->reached);
+    lm_slots_destroy(cortex->slots);
+    lm_free(cortex->place);
     lm_free(cortex->input);
     lm_free(cortex);
 }
@@ -142,6 +149,7 @@ void lm_cortex_set_batch(struct lm_cortex *cortex, size_t n) {
     cortex->first = share.first;
     cortex->n_chunks = share.end - share.first;
     for (int c = 0; c < cortex->n_chunks; c++) {
+        cortex->place[c] = c;
         for (int i = 0; i < cortex->nodes.n; i++)
             lm_layer_set_count(cortex->nodes.node[i].layer, c, lm_cortex_count(cortex, c));
         lm_nodes_bind(&cortex->nodes, c, lm_cortex_input(cortex, c));
@@ -162,9 +170,9 @@ size_t lm_cortex_count(const struct lm_cortex *cortex, int c) {
 }
 
 real *lm_cortex_input(const struct lm_cortex *cortex, int c) {
-    return cortex->has_input
-               ? cortex->input + (size_t)c * cortex->input_units * cortex->nodes.width
-               : NULL;
+    return cortex->has_input ? cortex->input + (size_t)cortex->place[c] * cortex->input_units *
+                                                   cortex->nodes.width
+                             : NULL;
 }
 
 int *lm_cortex_label(const struct lm_cortex *cortex, int c) {
@@ -179,11 +187,32 @@ struct job {
     const struct lm_passes *passes;
     long begun, steps;
     struct lm_schedule *schedule; /* NULL: there are links, and chunks belong to threads */
+    bool places;                  /* chunks under way get a place, and leave it in the end */
     struct lm_tally *tally;       /* NULL: no chunk learns on its own */
     double *seconds;              /* (threads, SECONDS): LM_PASSES of each */
 };
 
 enum { SECONDS = LM_APART / sizeof(double) };
+
+/* A chunk gets under way. */
+static void place_chunk(struct lm_cortex *cortex, int thread, int c) {
+    cortex->place[c] = lm_slots_take(cortex->slots, thread);
+    lm_nodes_place(&cortex->nodes, c, cortex->place[c], lm_cortex_input(cortex, c));
+}
+
+/* What is next to do of a chunk that no other rank has part in. */
+static void run_turn(struct lm_cortex *cortex, const struct job *job, int thread,
+                     const struct lm_turn *turn, struct lm_pipeline *pipeline) {
+    pipeline->chunk = turn->chunk;
+    pipeline->n_chunks = turn->chunk + 1;
+    pipeline->first = turn->first;
+    pipeline->end = turn->end;
+    if (job->places && turn->first == 0)
+        place_chunk(cortex, thread, turn->chunk);
+    lm_pipeline_run(pipeline);
+    if (job->places && turn->end == job->steps)
+        lm_slots_give(cortex->slots, thread, cortex->place[turn->chunk]);
+}
 
 static void run_threads(struct lm_cortex *cortex, const struct job *job) {
 #pragma omp parallel num_threads(cortex->plan.threads)
@@ -198,16 +227,13 @@ static void run_threads(struct lm_cortex *cortex, const struct job *job) {
                                        .stride = omp_get_num_threads(),
                                        .n_chunks = cortex->n_chunks,
                                        .end = job->steps,
+                                       .steps = job->steps,
                                        .scratch = &cortex->scratch[thread],
                                        .seconds = job->seconds + thread * SECONDS};
         if (!job->schedule)
             lm_pipeline_run(&pipeline);
         while (job->schedule && lm_schedule_take(job->schedule, thread, &turn)) {
-            pipeline.chunk = turn.chunk;
-            pipeline.n_chunks = turn.chunk + 1;
-            pipeline.first = turn.first;
-            pipeline.end = turn.end;
-            lm_pipeline_run(&pipeline);
+            run_turn(cortex, job, thread, &turn, &pipeline);
             lm_schedule_give(job->schedule, &turn);
         }
     }
@@ -310,6 +336,14 @@ static void add_seconds(const struct lm_cortex *cortex, const struct job *job,
         seconds[LM_PASS_LEARN] += learning;
 }
 
+/* Whether chunks may take places in turn: all that is done with them is done in one go, and
+ * their inputs are brought to where they are. */
+static bool may_place(const struct lm_cortex *cortex, const struct lm_passes *passes,
+                      bool learns) {
+    return passes->forgets && passes->load && passes->forward && !cortex->nodes.has_links &&
+           learns == passes->learn;
+}
+
 void lm_cortex_run(struct lm_cortex *cortex, const struct lm_passes *passes) {
     int threads = cortex->plan.threads;
     long begun = passes->goes_on ? cortex->steps : 0;
@@ -332,6 +366,7 @@ void lm_cortex_run(struct lm_cortex *cortex, const struct lm_passes *passes) {
                             begun,
                             steps,
                             cortex->nodes.has_links ? NULL : &schedule,
+                            may_place(cortex, passes, learns),
                             learns ? cortex->tally : NULL,
                             seconds};
     if (job.schedule)

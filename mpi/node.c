@@ -85,7 +85,7 @@ void lm_nodes_clear(struct lm_nodes *nodes) {
 }
 
 /* What comes from below: of the input, of what is received, or of a layer of ours. */
-static void bind_parents(struct lm_node *node, int c, real *input) {
+static void bind_parents(struct lm_node *node, int c, int place, real *input) {
     struct lm_layer_chunk *chunk = &node->layer->chunks[c];
     for (int k = 0; k < node->layer->plan->n_parents; k++) {
         struct lm_port *port = &node->down[k];
@@ -102,7 +102,7 @@ static void bind_parents(struct lm_node *node, int c, real *input) {
         } else {
             chunk->parent_forward[k] = port->other->chunks[c].forward;
             chunk->parent_value[k] = port->other->chunks[c].value;
-            chunk->feedback[k] = port->feedback + (size_t)c * port->block;
+            chunk->feedback[k] = port->feedback + (size_t)place * port->block;
         }
     }
 }
@@ -123,11 +123,22 @@ static void bind_children(struct lm_node *node, int c) {
     }
 }
 
-void lm_nodes_bind(struct lm_nodes *nodes, int c, real *input) {
+static void bind(struct lm_nodes *nodes, int c, int place, real *input) {
     for (int i = 0; i < nodes->n; i++)
-        bind_parents(&nodes->node[i], c, input);
+        bind_parents(&nodes->node[i], c, place, input);
     for (int i = 0; i < nodes->n; i++)
         bind_children(&nodes->node[i], c);
+}
+
+void lm_nodes_bind(struct lm_nodes *nodes, int c, real *input) {
+    bind(nodes, c, c, input);
+}
+
+void lm_nodes_place(struct lm_nodes *nodes, int c, int place, real *input) {
+    LM_ASSERT(!nodes->has_links);
+    for (int i = 0; i < nodes->n; i++)
+        lm_layer_place(nodes->node[i].layer, c, place);
+    bind(nodes, c, place, input);
 }
 
 /* --- messages ------------------------------------------------------------------------------

@@ -53,6 +53,10 @@ struct lm_layer *lm_nodes_find(const struct lm_nodes *nodes, int index);
  * the network's input, NULL if no layer of this rank takes it. After lm_layer_set_count. */
 void lm_nodes_bind(struct lm_nodes *nodes, int c, real *input);
 
+/* Keep the state of chunk c where that of chunk `place` has its home (lm_layer_place), and set
+ * the pointers likewise. No other rank may have part in it. */
+void lm_nodes_place(struct lm_nodes *nodes, int c, int place, real *input);
+
 /* Reals of chunk c on an edge of a node. */
 size_t lm_node_length(const struct lm_node *node, const struct lm_port *port, int c);
 

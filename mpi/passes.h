@@ -17,7 +17,7 @@ enum lm_pass { LM_PASS_LOAD, LM_PASS_FORWARD, LM_PASS_INFER, LM_PASS_LEARN, LM_P
 /* The passes, in this order; zero leaves one out. */
 struct lm_passes {
     void (*load)(void *context, int c); /* chunk c, before it goes forward. Thread-safe */
-    void *context;
+    void *context;                      /* of load and of done */
     bool forward;
     const struct lm_rule *rule;           /* of what follows; NULL: nothing does */
     const struct lm_inference *inference; /* likewise */
@@ -27,6 +27,10 @@ struct lm_passes {
                      for it is left out */
     bool learn;   /* into layer->gradient, or, if `exact`, layer->exact */
     bool exact;
+    void (*done)(void *context, int c); /* NULL; or of chunk c, whose passes are done and whose
+                                           state is there. Thread-safe */
+    bool forgets; /* nobody but that reads what a chunk leaves behind, except for what the
+                     output layer predicts: chunks may share memory, where it is in cache */
     enum lm_phase forward_phase, infer_phase; /* that messages are counted in */
     double *seconds; /* NULL, or (LM_PASSES): what the passes took is added, the mean of this
                         rank's threads, without waiting for messages */

@@ -376,6 +376,13 @@ static bool advance(const struct lm_pipeline *pipeline, struct flight *flight) {
     return moved;
 }
 
+/* A chunk has come to the end. */
+static void land(const struct lm_pipeline *pipeline, int c) {
+    const struct lm_passes *passes = pipeline->passes;
+    if (passes->done && pipeline->end == pipeline->steps)
+        passes->done(passes->context, c);
+}
+
 #define FOR_CHUNKS(pipeline, c)                                                                \
     for (int c = (pipeline)->chunk; c < (pipeline)->n_chunks; c += (pipeline)->stride)
 
@@ -398,6 +405,7 @@ void lm_pipeline_run(const struct lm_pipeline *pipeline) {
         if (idle)
             lm_crowd_idle(idle, heard);
         else if (flights[i].step == pipeline->end) {
+            land(pipeline, flights[i].chunk);
             for (n--; i < n; i++)
                 flights[i] = flights[i + 1];
         }

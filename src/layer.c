@@ -15,10 +15,10 @@ static size_t activations_of(const struct lm_plan *plan) {
 static void init_chunk(struct lm_layer *layer, struct lm_layer_chunk *chunk, size_t width) {
     const struct lm_map *map = &layer->plan->map;
     size_t state = layer->plan->units * width;
-    chunk->activations = lm_allocate(activations_of(layer->plan) * width, sizeof(real));
-    chunk->tape = lm_allocate(map->own_tape * width, sizeof(real));
-    chunk->value = chunk->own_value = lm_allocate(state, sizeof(real));
-    chunk->own_error = lm_allocate(state, sizeof(real));
+    chunk->home.activations = lm_allocate(activations_of(layer->plan) * width, sizeof(real));
+    chunk->home.tape = lm_allocate(map->own_tape * width, sizeof(real));
+    chunk->home.value = lm_allocate(state, sizeof(real));
+    chunk->home.error = lm_allocate(state, sizeof(real));
     if (layer->is_output) {
         chunk->prediction = lm_allocate(state, sizeof(real));
         chunk->label = lm_allocate(width, sizeof(int));
@@ -53,10 +53,11 @@ void lm_layer_destroy(struct lm_layer *layer) {
         return;
     for (int c = 0; c < layer->n_chunks; c++) {
         struct lm_layer_chunk *chunk = &layer->chunks[c];
-        lm_free(chunk->activations);
-        lm_free(chunk->tape);
-        lm_free(chunk->own_value);
-        lm_free(chunk->own_error);
+        lm_free(chunk->home.activations);
+        lm_free(chunk->home.tape);
+        if (!chunk->keeps_value)
+            lm_free(chunk->home.value);
+        lm_free(chunk->home.error);
         lm_free(chunk->prediction);
         lm_free(chunk->label);
         lm_free(chunk->child_feedback);
@@ -71,18 +72,34 @@ void lm_layer_destroy(struct lm_layer *layer) {
     lm_free(layer);
 }
 
-void lm_layer_set_count(struct lm_layer *layer, int c, size_t count) {
-    struct lm_layer_chunk *chunk = &layer->chunks[c];
-    chunk->count = count;
-    chunk->width = lm_width(count);
+static void move_to(const struct lm_layer *layer, struct lm_layer_chunk *chunk,
+                    const struct lm_layer_home *home) {
+    chunk->activations = home->activations;
+    chunk->tape = home->tape;
+    chunk->value = home->value;
+    chunk->own_error = home->error;
     chunk->error = chunk->own_error;
     chunk->forward = lm_map_output(&layer->plan->map, chunk->activations, chunk->width);
 }
 
+void lm_layer_set_count(struct lm_layer *layer, int c, size_t count) {
+    struct lm_layer_chunk *chunk = &layer->chunks[c];
+    chunk->count = count;
+    chunk->width = lm_width(count);
+    move_to(layer, chunk, &chunk->home);
+}
+
 void lm_layer_keep_value(struct lm_layer *layer, int c, real *value) {
-    lm_free(layer->chunks[c].own_value);
-    layer->chunks[c].own_value = NULL;
-    layer->chunks[c].value = value;
+    struct lm_layer_chunk *chunk = &layer->chunks[c];
+    if (!chunk->keeps_value)
+        lm_free(chunk->home.value);
+    chunk->keeps_value = true;
+    chunk->home.value = chunk->value = value;
+}
+
+void lm_layer_place(struct lm_layer *layer, int c, int place) {
+    if (!layer->is_output)
+        move_to(layer, &layer->chunks[c], &layer->chunks[place].home);
 }
 
 void lm_layer_init_parameters(struct lm_layer *layer, uint64_t seed) {

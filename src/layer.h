@@ -15,6 +15,11 @@
  * which processors fetch in pairs. */
 enum { LM_APART = 128 };
 
+/* Where the state of one chunk is kept. */
+struct lm_layer_home {
+    real *activations, *tape, *value, *error;
+};
+
 /* One layer's state for one chunk. All arrays are (units, width) unless said
  * otherwise. Pointers to parents and children point into their layers when these live
  * on the same rank, else into the buffers of a link: set by the cortex, not owned. */
@@ -24,7 +29,6 @@ struct lm_layer_chunk {
     real *tape;          /* of the map at hat v */
     real *forward;       /* hat v: the end of activations. Not owned */
     real *value;         /* v, v - hat v or eps. The output layer has none that is free */
-    real *own_value;     /* where it is, unless it is kept elsewhere (lm_layer_keep_value) */
     bool still;          /* the values below are at hat v as yet. Set by the cortex */
     bool fresh;          /* the state is 0, and not written as yet (lm_rule.begin). Likewise */
     bool over;           /* nobody reads the state behind the step under way. Likewise */
@@ -34,8 +38,10 @@ struct lm_layer_chunk {
     const real *error;   /* eps; at the output d loss / d mu. In own_error, but for a rule that
                             takes over the feedback of an only child as it is, or the state */
     real *own_error;     /* where eps is made */
-    real *prediction;    /* mu at the last errors; output layer only, else NULL */
-    int *label;          /* (count) output layer only, else NULL */
+    struct lm_layer_home home; /* where those above are, unless lm_layer_place moved them */
+    bool keeps_value;          /* but value is kept elsewhere (lm_layer_keep_value) */
+    real *prediction;          /* mu at the last errors; output layer only, else NULL */
+    int *label;                /* (count) output layer only, else NULL */
     const real *parent_forward[LM_MAX_PARENTS]; /* hat v of each parent, or the input */
     const real *parent_value[LM_MAX_PARENTS];   /* NULL: the input, which is clamped */
     real *feedback[LM_MAX_PARENTS];             /* J^T eps for each parent; NULL: input */
@@ -80,12 +86,17 @@ struct lm_layer *lm_layer_create(const struct lm_network *network, int index,
 void lm_layer_destroy(struct lm_layer *layer);
 
 /* Say how many inputs chunk c holds now; sets its width and the pointers that move with
- * it. */
+ * it, and takes it home. */
 void lm_layer_set_count(struct lm_layer *layer, int c, size_t count);
 
 /* Keep the state of chunk c in `value`, an array as long as its own, which is freed. Not owned.
  */
 void lm_layer_keep_value(struct lm_layer *layer, int c, real *value);
+
+/* Keep the state of chunk c at the home of chunk `place` from now on, where nothing of it is as
+ * yet. Chunks that are under way one after the other and leave nothing behind find that in
+ * cache. That of an output layer stays where it is: the outcome is read there. */
+void lm_layer_place(struct lm_layer *layer, int c, int place);
 
 /* Initial parameters as PyTorch's default, U(-1, 1) / sqrt(fan_in) for weights and biases,
  * from the counter-based generator keyed by seed, layer and element. */

@@ -135,42 +135,6 @@ START_TEST(large_layers_learn_behind_the_rest) {
 }
 END_TEST
 
-/* Calls for each chunk. */
-static void count_load(void *context, int c) {
-    int *loads = context;
-#pragma omp atomic
-    loads[c]++;
-}
-
-/* Each chunk is loaded once before it goes forward, and never without; passes that are done
- * take time, others none. */
-START_TEST(passes_load_and_tell_their_time) {
-    struct small_cortex *small = small_cortex_create("conv", 0, BATCH, CHUNK, 2);
-    struct lm_inference inference = small_inference("mse", 0.1, BATCH);
-    int loads[3] = {0};
-    double seconds[LM_PASSES] = {0};
-    struct lm_passes passes = {
-        .load = count_load, .context = loads, .forward = true, .seconds = seconds};
-    lm_cortex_run(small->cortex, &passes);
-    for (int c = 0; c < 3; c++)
-        ck_assert_int_eq(loads[c], 1);
-    ck_assert(seconds[LM_PASS_FORWARD] > 0);
-    ck_assert(seconds[LM_PASS_INFER] == 0 && seconds[LM_PASS_LEARN] == 0);
-    double forward = seconds[LM_PASS_FORWARD];
-    passes.forward = false;
-    passes.rule = lm_rule_find("strict", "deviation");
-    passes.inference = &inference;
-    passes.steps = 2;
-    passes.learn = true;
-    lm_cortex_run(small->cortex, &passes);
-    for (int c = 0; c < 3; c++)
-        ck_assert_int_eq(loads[c], 1);
-    ck_assert(seconds[LM_PASS_FORWARD] == forward);
-    ck_assert(seconds[LM_PASS_INFER] > 0 && seconds[LM_PASS_LEARN] > 0);
-    small_cortex_destroy(small);
-}
-END_TEST
-
 /* NaN wherever an inference may leave something. */
 static void spoil_state(const struct small_cortex *small) {
     for (int i = 0; i < lm_cortex_layers(small->cortex); i++) {
@@ -612,7 +576,6 @@ int main(void) {
         {strict_sends_n_messages_each_way, 1},
         {audit_sees_planted_messages, 1},
         {memory_is_shared_with_neighbours_only, 3},
-        {passes_load_and_tell_their_time, alone},
         {fixed_prediction_follows_the_closed_form, alone},
         {published_closed_form_values, alone},
         {paths_of_a_graph_add_up, alone},

@@ -121,10 +121,34 @@ START_TEST(states_may_be_kept_elsewhere) {
     real *elsewhere = lm_allocate(net->layers[1].units * CHUNK, sizeof *elsewhere);
     lm_layer_keep_value(layer, 1, elsewhere);
     lm_layer_set_count(layer, 1, CHUNK);
-    ck_assert(layer->chunks[1].value == elsewhere && !layer->chunks[1].own_value);
-    ck_assert(layer->chunks[2].value && layer->chunks[2].value == layer->chunks[2].own_value);
+    lm_layer_set_count(layer, 2, BATCH - 2 * CHUNK);
+    ck_assert(layer->chunks[1].value == elsewhere);
+    ck_assert(layer->chunks[2].value && layer->chunks[2].value == layer->chunks[2].home.value);
     lm_layer_destroy(layer);
     lm_free(elsewhere);
+    lm_network_destroy(net);
+}
+END_TEST
+
+/* A chunk that is placed has its state at another's home, until its count is set again; one of
+ * an output layer stays. */
+START_TEST(chunks_take_places) {
+    struct lm_network *net = network();
+    for (int l = 1; l <= 2; l++) {
+        struct lm_layer *layer = layer_of(net, l, BATCH);
+        const struct lm_layer_chunk *chunk = &layer->chunks[2];
+        lm_layer_set_count(layer, 2, 6);
+        lm_layer_place(layer, 2, 0);
+        const struct lm_layer_home *home = &layer->chunks[layer->is_output ? 2 : 0].home;
+        ck_assert(chunk->activations == home->activations && chunk->tape == home->tape);
+        ck_assert(chunk->value == home->value && chunk->error == home->error);
+        ck_assert(chunk->own_error == home->error && chunk->width == 16);
+        ck_assert(chunk->forward == lm_map_output(&layer->plan->map, home->activations, 16));
+        lm_layer_set_count(layer, 2, 6);
+        ck_assert(chunk->activations == chunk->home.activations);
+        ck_assert(chunk->value == chunk->home.value && chunk->error == chunk->home.error);
+        lm_layer_destroy(layer);
+    }
     lm_network_destroy(net);
 }
 END_TEST
@@ -318,7 +342,7 @@ int main(void) {
     return RUN_TESTS(
         "layer", initial_parameters_are_those_of_pytorch,
         initial_parameters_depend_on_seed_layer_and_element, chunks_follow_their_count,
-        states_may_be_kept_elsewhere, forward_of_a_short_chunk, runs_work_on_the_chunk,
-        update_is_the_optimizers_step, magnitudes_and_energy, finite_numbers_are_told,
-        scratch_fits_every_layer, threads_need_scratch_and_room);
+        states_may_be_kept_elsewhere, chunks_take_places, forward_of_a_short_chunk,
+        runs_work_on_the_chunk, update_is_the_optimizers_step, magnitudes_and_energy,
+        finite_numbers_are_told, scratch_fits_every_layer, threads_need_scratch_and_room);
 }

@@ -21,7 +21,8 @@ enum {
     FIELD = 36,   /* ... and outputs of a channel */
     GROUP = 36,   /* taps whose weight gradients are summed in one go */
     PATCH = 1024, /* numbers of one channel that they are summed over in one go */
-    MOST_INS = REGISTERS > 16 ? 5 : 3, /* inputs that a tap meets, whose sums are in registers */
+    MOST_INS =
+        REGISTERS > 16 ? 5 : 3, /* inputs that a tap meets, whose sums are in registers */
     LOW = 4, /* output channels that leave registers for three neighbouring inputs */
 };
 

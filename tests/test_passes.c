@@ -1,0 +1,169 @@
+/* Passes over a batch on one rank: who loads, who is told that a chunk is done, and what is
+ * left when chunks forget. */
+#include "comm.h"
+#include "memory.h"
+#include "runner.h"
+#include "small_networks.h"
+#include "threads.h"
+
+#include <string.h>
+
+enum { BATCH = 70, CHUNK = 32, CHUNKS = 3, THREADS = 3, MOST_LAYERS = 8 };
+
+static const char *const networks[] = {"conv", "mlp", "skip"};
+
+/* Calls for each chunk. */
+static void count_load(void *context, int c) {
+    int *loads = context;
+#pragma omp atomic
+    loads[c]++;
+}
+
+/* Each chunk is loaded once before it goes forward, and never without; passes that are done
+ * take time, others none. */
+START_TEST(passes_load_and_tell_their_time) {
+    struct small_cortex *small = small_cortex_create("conv", 0, BATCH, CHUNK, 2);
+    struct lm_inference inference = small_inference("mse", 0.1, BATCH);
+    int loads[3] = {0};
+    double seconds[LM_PASSES] = {0};
+    struct lm_passes passes = {
+        .load = count_load, .context = loads, .forward = true, .seconds = seconds};
+    lm_cortex_run(small->cortex, &passes);
+    for (int c = 0; c < 3; c++)
+        ck_assert_int_eq(loads[c], 1);
+    ck_assert(seconds[LM_PASS_FORWARD] > 0);
+    ck_assert(seconds[LM_PASS_INFER] == 0 && seconds[LM_PASS_LEARN] == 0);
+    double forward = seconds[LM_PASS_FORWARD];
+    passes.forward = false;
+    passes.rule = lm_rule_find("strict", "deviation");
+    passes.inference = &inference;
+    passes.steps = 2;
+    passes.learn = true;
+    lm_cortex_run(small->cortex, &passes);
+    for (int c = 0; c < 3; c++)
+        ck_assert_int_eq(loads[c], 1);
+    ck_assert(seconds[LM_PASS_FORWARD] == forward);
+    ck_assert(seconds[LM_PASS_INFER] > 0 && seconds[LM_PASS_LEARN] > 0);
+    small_cortex_destroy(small);
+}
+END_TEST
+
+/* A batch that is loaded from another cortex, and what was found where chunks were done. */
+struct watch {
+    struct small_cortex *small, *source;
+    int loads[CHUNKS], done[CHUNKS];
+    double energy[MOST_LAYERS][CHUNKS];
+    const real *first[CHUNKS]; /* where the first layer had its activations */
+};
+
+static void load(void *context, int c) {
+    struct watch *watch = context;
+    struct lm_shape input = watch->small->network->input;
+    size_t n = lm_shape_units(&input) * lm_width(lm_cortex_count(watch->small->cortex, c));
+    memcpy(lm_cortex_input(watch->small->cortex, c), lm_cortex_input(watch->source->cortex, c),
+           n * sizeof(real));
+    watch->loads[c]++;
+}
+
+static void done(void *context, int c) {
+    struct watch *watch = context;
+    for (int i = 0; i < lm_cortex_layers(watch->small->cortex); i++)
+        watch->energy[i][c] = lm_layer_energy(lm_cortex_layer(watch->small->cortex, i), c);
+    watch->first[c] = lm_cortex_layer(watch->small->cortex, 0)->chunks[c].activations;
+    watch->done[c]++;
+}
+
+/* All passes of a rule over the batch of `source`, with so many threads. */
+static void run(struct watch *watch, struct small_cortex *source, const char *name, int threads,
+                const struct lm_rule *rule, bool forgets) {
+    struct lm_inference inference = small_inference("mse", 0.1, BATCH);
+    *watch = (struct watch){.small = small_cortex_create(name, 0, BATCH, CHUNK, threads),
+                            .source = source};
+    lm_cortex_run(watch->small->cortex, &(struct lm_passes){.load = load,
+                                                            .context = watch,
+                                                            .forward = true,
+                                                            .rule = rule,
+                                                            .inference = &inference,
+                                                            .steps = 7,
+                                                            .ends = true,
+                                                            .learn = true,
+                                                            .done = done,
+                                                            .forgets = forgets});
+}
+
+/* What is learned, what the output predicts, and the energies that `done` found. */
+static void expect_the_same(const struct watch *a, const struct watch *b, const char *what) {
+    double losses[2][BATCH];
+    int predictions[2][BATCH], labels[2][BATCH];
+    for (int i = 0; i < lm_cortex_layers(a->small->cortex); i++) {
+        const struct lm_layer *x = lm_cortex_layer(a->small->cortex, i);
+        const struct lm_layer *y = lm_cortex_layer(b->small->cortex, i);
+        size_t bytes = x->plan->map.parameters * sizeof(real);
+        ck_assert_msg(memcmp(x->gradient, y->gradient, bytes) == 0, "%s: layer %d", what, i);
+        ck_assert_mem_eq(a->energy[i], b->energy[i], sizeof a->energy[i]);
+    }
+    const struct lm_loss *loss = lm_loss_find("mse");
+    lm_cortex_outcome(a->small->cortex, loss, losses[0], predictions[0], labels[0]);
+    lm_cortex_outcome(b->small->cortex, loss, losses[1], predictions[1], labels[1]);
+    ck_assert_mem_eq(losses[0], losses[1], sizeof losses[0]);
+    ck_assert_mem_eq(predictions[0], predictions[1], sizeof predictions[0]);
+    ck_assert_mem_eq(labels[0], labels[1], sizeof labels[0]);
+}
+
+/* Row i of networks x rules: to forget changes no bit, also on threads that hand chunks over,
+ * and each chunk is loaded and done once. */
+START_TEST(forgetting_changes_no_bit) {
+    const struct lm_rule *rule = lm_rules()[_i / 3];
+    const char *name = networks[_i % 3];
+    struct small_cortex *source = small_cortex_create(name, 0, BATCH, CHUNK, 1);
+    struct watch keeps, forgets;
+    run(&keeps, source, name, 1, rule, false);
+    for (int threads = 1; threads <= THREADS; threads++) {
+        run(&forgets, source, name, threads, rule, true);
+        expect_the_same(&forgets, &keeps, rule->name);
+        for (int c = 0; c < CHUNKS; c++)
+            ck_assert(forgets.loads[c] == 1 && forgets.done[c] == 1);
+        small_cortex_destroy(forgets.small);
+    }
+    small_cortex_destroy(keeps.small);
+    small_cortex_destroy(source);
+}
+END_TEST
+
+/* One thread has all chunks in the same memory, one behind the other; kept ones have each their
+ * own. The next batch may be kept again. */
+START_TEST(chunks_that_forget_share_memory) {
+    const struct lm_rule *rule = lm_rule_find("strict", "deviation");
+    struct small_cortex *source = small_cortex_create("conv", 0, BATCH, CHUNK, 1);
+    struct watch keeps, forgets;
+    run(&keeps, source, "conv", 1, rule, false);
+    run(&forgets, source, "conv", 1, rule, true);
+    for (int c = 1; c < CHUNKS; c++) {
+        ck_assert(forgets.first[c] == forgets.first[0]);
+        ck_assert(keeps.first[c] != keeps.first[0]);
+    }
+    const struct lm_layer *layer = lm_cortex_layer(forgets.small->cortex, 0);
+    lm_cortex_set_batch(forgets.small->cortex, BATCH);
+    for (int c = 1; c < CHUNKS; c++)
+        ck_assert(layer->chunks[c].activations == layer->chunks[c].home.activations);
+    small_cortex_destroy(keeps.small);
+    small_cortex_destroy(forgets.small);
+    small_cortex_destroy(source);
+}
+END_TEST
+
+int main(void) {
+    int rules = 0;
+    while (lm_rules()[rules])
+        rules++;
+    lm_comm_start();
+    lm_threads_start(THREADS, 1);
+    const struct repeated_test tests[] = {{passes_load_and_tell_their_time, 1},
+                                          {forgetting_changes_no_bit, 3 * rules},
+                                          {chunks_that_forget_share_memory, 1},
+                                          {NULL, 0}};
+    lm_traffic_messages(LM_PHASE_FORWARD, 0); /* counts are made once for all tests */
+    int result = run_repeated_tests("passes", true, tests);
+    lm_comm_finish();
+    return result;
+}
