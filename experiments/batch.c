@@ -25,6 +25,12 @@ void lm_batch_forward(struct lm_session *session, enum lm_phase phase) {
     lm_cortex_run(session->cortex, &passes);
 }
 
+void lm_batch_predict(struct lm_session *session) {
+    struct lm_passes passes = forward_passes(session, LM_PHASE_EVALUATE);
+    passes.forgets = true;
+    lm_cortex_run(session->cortex, &passes);
+}
+
 void lm_batch_infer(struct lm_session *session, const struct lm_rule *rule,
                     const struct lm_inference *inference, long n, enum lm_phase phase) {
     lm_cortex_run(session->cortex, &(struct lm_passes){.rule = rule,

@@ -13,6 +13,10 @@ void lm_batch_take(struct lm_session *session, const struct lm_dataset *set,
 /* Load the batch, and hat v, counted in `phase`. Neighbour. */
 void lm_batch_forward(struct lm_session *session, enum lm_phase phase);
 
+/* Load the batch, and hat v, counted in LM_PHASE_EVALUATE, of which only what the output layer
+ * predicts can be read then. Neighbour. */
+void lm_batch_predict(struct lm_session *session);
+
 /* n steps of inference of a rule from hat v, for its errors: no lm_batch_step may go on from
  * here, nor from lm_batch_train. Neighbour. */
 void lm_batch_infer(struct lm_session *session, const struct lm_rule *rule,

@@ -51,7 +51,7 @@ static void record_test(struct training *training, long step) {
     double loss, accuracy;
     lm_batch_take(session, &session->test, lm_sampler_batch(session->test_sampler, step),
                   session->batch);
-    lm_batch_forward(session, LM_PHASE_EVALUATE);
+    lm_batch_predict(session);
     lm_session_score(session, &loss, &accuracy);
     record_value(training, LM_RECORD_TEST_LOSS, 0, step, loss);
     record_value(training, LM_RECORD_TEST_ACCURACY, 0, step, accuracy);

@@ -36,7 +36,7 @@ INLINE void product_tile(int outs, int vectors, const struct lm_multiplication *
         for (int v = 0; v < vectors; v++) {
             sum[k][v] = p->adds ? load(y + k * p->y_step + v * LANES)
                                 : (p->bias ? p->bias[o + k] : 0) - (vec){0};
-            if (v * VECTOR_BYTES % LINE == 0) /* most likely the next tile's */
+            if (FETCHES && v * VECTOR_BYTES % LINE == 0) /* most likely the next tile's */
                 __builtin_prefetch(y + (k + outs) * p->y_step + v * LANES, 1);
         }
     const int kept = in_registers(outs, vectors);
@@ -75,11 +75,12 @@ INLINE void product_broad(int outs, const struct lm_multiplication *p, ptrdiff_t
     product_tile(outs < FLAT ? outs : FLAT, BROAD, p, o, b);
 }
 
-/* The most units of a tile: short sums, which begin and end often, are quicker in low ones. */
+/* The most units of a tile: short sums, which begin and end often, are quicker in low ones, but
+ * for those that have as many sums as the others. */
 static ptrdiff_t highest(const struct lm_multiplication *p, int vectors) {
-    if (p->ins < LONG && vectors > NARROW)
-        return vectors == BROAD ? TILE / 2 : TILE;
-    return vectors == BROAD ? FLAT : HIGH;
+    if (vectors == BROAD)
+        return FLAT;
+    return p->ins < LONG && vectors > NARROW ? TILE : HIGH;
 }
 
 /* Some vectors of inputs of all units. */
@@ -101,6 +102,11 @@ static void product_vectors(const struct lm_multiplication *p, ptrdiff_t b, int 
  * next tile has had its part of them, which is a matter of low tiles. */
 static bool collide(const struct lm_multiplication *p) {
     return HIGH == TILE && p->out_step == 1 && p->in_step * (ptrdiff_t)sizeof(real) % PAGE == 0;
+}
+
+/* Units of the next panel, of so many: no small one in the end. */
+static ptrdiff_t panel_of(ptrdiff_t units) {
+    return units < PANEL + PANEL / 2 ? units : PANEL;
 }
 
 /* A panel of units over a block of inputs. Weights that collide are put side by side. */
@@ -126,7 +132,7 @@ void lm_multiply(const struct lm_multiplication *p) {
     for (ptrdiff_t i = 0; i < p->ins; i += LM_BLOCK)
         for (ptrdiff_t o = 0, outs; o < p->outs; o += outs) {
             struct lm_multiplication q = *p;
-            outs = p->outs - o < PANEL + PANEL / 2 ? p->outs - o : PANEL;
+            outs = panel_of(p->outs - o);
             q.ins = least(LM_BLOCK, p->ins - i);
             q.outs = outs;
             q.weight += i * p->in_step + o * p->out_step;
@@ -158,7 +164,7 @@ static void transpose(const real *x, ptrdiff_t units, ptrdiff_t width, ptrdiff_t
 
 /* A panel's y for fewer units of x than are ACROSS. */
 static void product_few(const struct lm_multiplication *p, ptrdiff_t units) {
-    real sums[PANEL * ACROSS];
+    real sums[(PANEL + PANEL / 2) * ACROSS];
     struct lm_multiplication q = *p;
     q.y = sums;
     q.y_step = ACROSS;
@@ -180,9 +186,10 @@ static void pull_units(const struct lm_multiplied *p, ptrdiff_t first, ptrdiff_t
     for (ptrdiff_t i = 0; i < units; i += ACROSS)
         transpose(p->x + (first + i) * p->width + b, least(ACROSS, units - i), p->width, inputs,
                   x[i / ACROSS]);
-    for (ptrdiff_t o = 0; o < p->outs; o += PANEL)
+    for (ptrdiff_t o = 0, outs; o < p->outs; o += outs) {
+        outs = panel_of(p->outs - o);
         for (ptrdiff_t i = 0; i < units; i += ACROSS) {
-            struct lm_multiplication q = {.outs = least(PANEL, p->outs - o),
+            struct lm_multiplication q = {.outs = outs,
                                           .ins = inputs,
                                           .width = ACROSS,
                                           .weight = p->error + o * p->width + b,
@@ -197,6 +204,7 @@ static void pull_units(const struct lm_multiplied *p, ptrdiff_t first, ptrdiff_t
             else
                 product_few(&q, units - i);
         }
+    }
 }
 
 void lm_multiply_gradient(const struct lm_multiplied *p, bool adds, real *gradient) {

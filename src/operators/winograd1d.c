@@ -12,8 +12,6 @@ enum {
     GROUP = 4,                   /* tiles whose taps are transformed at a time */
     WIDEST = WIDE * LANES,
     PLACE = (ROWS * MOST * TILE + LANES - 1) / LANES * LANES, /* taps of a place, and room */
-    FETCHES =
-        VECTOR_BYTES < (int)LINE, /* nothing is gained where each load is of a whole line */
 };
 
 /* Some output channels, and the columns of their taps as they are and transformed: (rows, input
