@@ -6,8 +6,13 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-enum { ALIGNMENT = 64 };
+enum {
+    ALIGNMENT = 64,
+    USUAL_NEAR = 512 << 10, /* bytes */
+    LEAST_NEAR = 64 << 10,  /* what is less cannot be true */
+};
 
 static atomic_size_t blocks;
 
@@ -53,6 +58,17 @@ char *lm_copy_string(const char *text) {
         return NULL;
     size_t bytes = strlen(text) + 1;
     return memcpy(lm_allocate(bytes, 1), text, bytes);
+}
+
+size_t lm_near_bytes(void) {
+    static atomic_size_t known; /* to ask may take long */
+    size_t bytes = atomic_load(&known);
+    if (!bytes) {
+        long told = sysconf(_SC_LEVEL2_CACHE_SIZE);
+        bytes = told >= LEAST_NEAR ? (size_t)told : USUAL_NEAR;
+        atomic_store(&known, bytes);
+    }
+    return bytes;
 }
 
 size_t lm_memory_blocks(void) {

@@ -21,6 +21,10 @@ void lm_free(void *block);
 /* A copy of a string; free with lm_free. NULL gives NULL. */
 char *lm_copy_string(const char *text);
 
+/* Bytes of a processor's second cache, as far as the system tells, else what most have: how
+ * much a thread had better go through at a time. Thread-safe. */
+size_t lm_near_bytes(void);
+
 /* Blocks allocated and not yet freed; tests check that it returns to its value. */
 size_t lm_memory_blocks(void);
 

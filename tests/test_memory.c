@@ -103,9 +103,17 @@ START_TEST(no_memory_ends_the_job) {
 END_TEST
 #endif
 
+/* Of a cache that there is or was, and always the same. */
+START_TEST(near_bytes_are_those_of_a_cache) {
+    size_t near = lm_near_bytes();
+    ck_assert(near >= 64 << 10 && near <= 1 << 30);
+    ck_assert(lm_near_bytes() == near);
+}
+END_TEST
+
 int main(void) {
     return RUN_TESTS("memory", blocks_are_aligned_and_zeroed, elements_have_their_size,
                      blocks_are_counted, many_threads_are_counted_too, strings_are_copied,
                      products_that_fit, sizes_that_do_not_fit_end_the_job,
-                     no_memory_ends_the_job);
+                     no_memory_ends_the_job, near_bytes_are_those_of_a_cache);
 }

@@ -34,7 +34,8 @@ enum {
     BROAD = 4,
     LANES = VECTOR_BYTES / sizeof(real),
     LINE = 64, /* bytes of a cache line, over whose ends vectors are not to reach */
-    FETCHES = VECTOR_BYTES < 64, /* nothing is gained by it where each load is of a whole line */
+    FETCHES =
+        VECTOR_BYTES < 64, /* nothing is gained by it where each load is of a whole line */
     /* every width is a multiple; if it is WIDE, there is to be no code beside that for WIDE */
     NARROW = LM_LANE / LANES < WIDE ? LM_LANE / LANES : WIDE,
 };

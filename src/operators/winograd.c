@@ -10,8 +10,6 @@ enum {
     TAPS = LINE_TAPS,
     SIDE = LINE_PLACES,
     PLACES = SIDE * SIDE,
-    NEAREST = 65536,  /* transformed inputs of a block: they stay in the L2 cache */
-    GROUP = 8 * TILE, /* output channels that are transformed back in one go */
     AT_LEAST = WIDE * LANES > LM_LANE ? WIDE *LANES : LM_LANE, /* tiles x inputs */
     LONG = 64,       /* of them that a gradient is summed over in one go */
     APART = LM_LANE, /* keeps places from meeting in the same lines of a cache */
@@ -161,8 +159,10 @@ struct weights {
     real *number;
 };
 
-static ptrdiff_t whole_vectors(ptrdiff_t n) {
-    return (n + LANES - 1) / LANES * LANES;
+/* Room for n numbers in an odd number of lines: rows of them meet in all lines of a cache. */
+static ptrdiff_t row_of(ptrdiff_t n) {
+    const ptrdiff_t line = LINE / (ptrdiff_t)sizeof(real);
+    return ((n + line - 1) / line | 1) * line;
 }
 
 /* Channels whose weights are near each other are the fast ones. */
@@ -172,7 +172,7 @@ static struct weights weights_of(const struct lm_correlation *k) {
     w.fast = w.outs_fast ? k->out_channels : k->in_channels;
     w.slow_step = w.outs_fast ? k->weight_in : k->weight_out;
     w.fast_step = w.outs_fast ? k->weight_out : k->weight_in;
-    w.row = whole_vectors(w.fast);
+    w.row = row_of(w.fast);
     w.place = w.slow * w.row;
     return w;
 }
@@ -222,9 +222,20 @@ static ptrdiff_t tiles_from(const struct lm_axis *axis, ptrdiff_t first) {
     return (axis->count - first + OUTS - 1) / OUTS;
 }
 
+/* Transformed inputs of a block, and sums that are transformed back in one go: both stay in the
+ * L2 cache. */
+static ptrdiff_t nearest(void) {
+    return (ptrdiff_t)(lm_near_bytes() / 2 / sizeof(real));
+}
+
 /* Tiles x inputs of a block: as many as stay near, in units of AT_LEAST. */
 static ptrdiff_t near_size(ptrdiff_t in_channels) {
-    return most(NEAREST / (PLACES * in_channels) / AT_LEAST, 1) * AT_LEAST;
+    return most(nearest() / (PLACES * in_channels) / AT_LEAST, 1) * AT_LEAST;
+}
+
+/* Output channels of so many tiles x inputs, likewise. */
+static ptrdiff_t group_size(ptrdiff_t numbers) {
+    return most(nearest() / (PLACES * numbers) / HIGH, 1) * HIGH;
 }
 
 /* `size` tiles x inputs, or those of a row if they are fewer. */
@@ -256,6 +267,7 @@ static void for_blocks(const struct lm_correlation *k, ptrdiff_t size,
 struct correlating {
     struct weights weights;
     struct transformed inputs, sums;
+    ptrdiff_t group; /* output channels whose sums are there at a time */
 };
 
 static void correlate_block(const struct lm_correlation *k, const struct block *block,
@@ -264,8 +276,8 @@ static void correlate_block(const struct lm_correlation *k, const struct block *
     const struct weights *w = &with->weights;
     ptrdiff_t width = block->tiles * block->inputs;
     transform_inputs(k, block, &with->inputs);
-    for (ptrdiff_t o = 0; o < k->out_channels; o += GROUP) {
-        ptrdiff_t end = least(o + GROUP, k->out_channels);
+    for (ptrdiff_t o = 0; o < k->out_channels; o += with->group) {
+        ptrdiff_t end = least(o + with->group, k->out_channels);
         for (int place = 0; place < PLACES; place++)
             lm_multiply(&(struct lm_multiplication){
                 .outs = end - o,
@@ -283,20 +295,22 @@ static void correlate_block(const struct lm_correlation *k, const struct block *
 
 /* For the weights, and a block of what both sides' channels are transformed to. */
 size_t lm_winograd_room(ptrdiff_t in, ptrdiff_t out) {
-    ptrdiff_t weights = most(in * whole_vectors(out), out * whole_vectors(in));
+    ptrdiff_t weights = most(in * row_of(out), out * row_of(in));
     ptrdiff_t numbers = most(LONG, most(near_size(in), near_size(out)));
-    ptrdiff_t blocks = (in + out + GROUP) * numbers + 2 * APART;
-    return lm_product(PLACES, (size_t)(weights + blocks));
+    ptrdiff_t blocks = (in + out) * numbers + 2 * APART;
+    ptrdiff_t sums = most(nearest() / PLACES, HIGH * numbers);
+    return lm_product(PLACES, (size_t)(weights + blocks + sums));
 }
 
 void lm_winograd_correlate(const struct lm_correlation *k) {
     ptrdiff_t numbers = block_size(k, near_size(k->in_channels));
-    ptrdiff_t inputs = k->in_channels * numbers + APART, sums = GROUP * numbers + APART;
+    ptrdiff_t group = least(group_size(numbers), k->out_channels);
+    ptrdiff_t inputs = k->in_channels * numbers + APART, sums = group * numbers + APART;
     struct weights w = weights_of(k);
     w.number =
         lm_allocate_room(lm_winograd_room(k->in_channels, k->out_channels), sizeof(real));
     real *v = w.number + PLACES * w.place;
-    struct correlating with = {w, {v, inputs}, {v + PLACES * inputs, sums}};
+    struct correlating with = {w, {v, inputs}, {v + PLACES * inputs, sums}, group};
     transform_weights(k, &w);
     for_blocks(k, numbers, correlate_block, &with);
     lm_free(w.number);
