@@ -11,7 +11,7 @@ enum {
     AT_ONCE = 5,                 /* input channels that are added without a loop */
     GROUP = 4,                   /* tiles whose taps are transformed at a time */
     WIDEST = WIDE * LANES,
-    PLACE = (ROWS * MOST * TILE + LANES - 1) / LANES * LANES, /* taps of a place, and room */
+    PLACE = (ROWS * MOST * HIGH + LANES - 1) / LANES * LANES, /* taps of a place, and room */
 };
 
 /* Some output channels, and the columns of their taps as they are and transformed: (rows, input
@@ -141,7 +141,7 @@ static void transform_row(int vectors, const struct lm_correlation *k, ptrdiff_t
 
 /* What `ins` input channels, x_channel numbers apart, add to sums. */
 INLINE void add_inputs(int outs, int vectors, int ins, const real *u, const real *x,
-                       ptrdiff_t x_channel, vec sum[TILE][WIDE]) {
+                       ptrdiff_t x_channel, vec sum[HIGH][WIDE]) {
 #pragma GCC unroll 8
     for (int c = 0; c < ins; c++, u += outs, x += x_channel) {
         vec input[WIDE];
@@ -155,7 +155,7 @@ INLINE void add_inputs(int outs, int vectors, int ins, const real *u, const real
 
 /* What the inputs at a place, or in a column, add by its taps. */
 INLINE void add_place(int outs, int vectors, const struct meeting *m, const real *taps,
-                      ptrdiff_t place, ptrdiff_t x_channel, vec sum[TILE][WIDE]) {
+                      ptrdiff_t place, ptrdiff_t x_channel, vec sum[HIGH][WIDE]) {
     const ptrdiff_t ins = m->ins, from = m->rows.from, to = m->rows.to;
     const ptrdiff_t at = place * m->x_place;
     const real *u = taps + from * ins * outs;
@@ -180,7 +180,7 @@ INLINE void put(const struct lm_relaxation *relaxation, bool by_error, vec y, ve
 /* The outputs of a tile to where they belong, or by `relaxation` into the values there. */
 INLINE void put_tile(int outs, int vectors, int columns, const struct lm_relaxation *relaxation,
                      bool by_error, const struct meeting *m, const real *biases, real *y_first,
-                     real sums[SIDE][TILE][WIDEST]) {
+                     real sums[SIDE][HIGH][WIDEST]) {
     const ptrdiff_t width = m->width, y_channel = m->y_channel;
     for (int o = 0; o < outs; o++, y_first += y_channel) {
         const vec bias = (biases ? biases[o] : 0) - (vec){0};
@@ -198,12 +198,12 @@ INLINE void put_tile(int outs, int vectors, int columns, const struct lm_relaxat
 /* `columns` outputs of a tile, from y on. biases NULL: zero, as where values relax. */
 INLINE void sum_tile(int outs, int vectors, int columns, const struct meeting *m,
                      const struct tile *tile, const real *biases, real *y) {
-    _Alignas(LINE) real sums[SIDE][TILE][WIDEST];
+    _Alignas(LINE) real sums[SIDE][HIGH][WIDEST];
     for (int o = 0; FETCHES && o < outs; o++)
         for (int j = 0; j < columns; j++)
             __builtin_prefetch(y + o * m->y_channel + j * m->width, 1);
     for (int p = 0; p < SIDE; p++) {
-        vec sum[TILE][WIDE] = {{{0}}};
+        vec sum[HIGH][WIDE] = {{{0}}};
         add_place(outs, vectors, m, tile->taps[p], p, vectors * LANES, sum);
         for (int o = 0; o < outs; o++)
             for (int b = 0; b < vectors; b++)
@@ -231,18 +231,18 @@ INLINE void sum_columns(int outs, int vectors, ptrdiff_t columns, const struct m
 static __attribute__((noinline)) void sum_wide(ptrdiff_t outs, ptrdiff_t columns,
                                                const struct meeting *m, const struct tile *tile,
                                                const real *biases, real *y) {
-    WITH_CHANNELS(outs, sum_columns, WIDE, columns, m, tile, biases, y)
+    WITH_HIGH(outs, sum_columns, WIDE, columns, m, tile, biases, y)
 }
 
 static __attribute__((noinline)) void
 sum_narrow(ptrdiff_t outs, ptrdiff_t columns, const struct meeting *m, const struct tile *tile,
            const real *biases,
-           real *y){WITH_CHANNELS(outs, sum_columns, NARROW, columns, m, tile, biases, y)}
+           real *y){WITH_HIGH(outs, sum_columns, NARROW, columns, m, tile, biases, y)}
 
 /* An output of a tile by plain sums over the columns of taps `there`. */
 INLINE void sum_plainly(int outs, int vectors, struct lm_range there, const struct meeting *m,
                         const struct tile *tile, const real *biases, real *y) {
-    vec sum[TILE][WIDE] = {{{0}}};
+    vec sum[HIGH][WIDE] = {{{0}}};
     for (ptrdiff_t t = there.from; t < there.to; t++)
         add_place(outs, vectors, m, tile->plain[t], t, m->x_channel, sum);
     const struct lm_relaxation *by = m->relaxation;
@@ -260,14 +260,14 @@ static __attribute__((noinline)) void plain_wide(ptrdiff_t outs, struct lm_range
                                                  const struct meeting *m,
                                                  const struct tile *tile, const real *biases,
                                                  real *y) {
-    WITH_CHANNELS(outs, sum_plainly, WIDE, there, m, tile, biases, y)
+    WITH_HIGH(outs, sum_plainly, WIDE, there, m, tile, biases, y)
 }
 
 static __attribute__((noinline)) void plain_narrow(ptrdiff_t outs, struct lm_range there,
                                                    const struct meeting *m,
                                                    const struct tile *tile, const real *biases,
                                                    real *y) {
-    WITH_CHANNELS(outs, sum_plainly, NARROW, there, m, tile, biases, y)
+    WITH_HIGH(outs, sum_plainly, NARROW, there, m, tile, biases, y)
 }
 
 /* --- going through the outputs ------------------------------------------------------------ */
@@ -378,7 +378,7 @@ bool lm_winograd1d_fits(const struct lm_correlation *k) {
 }
 
 void lm_winograd1d_correlate(const struct lm_correlation *k) {
-    ptrdiff_t tiles = (k->out_channels + TILE - 1) / TILE;
+    ptrdiff_t tiles = (k->out_channels + HIGH - 1) / HIGH;
     for (ptrdiff_t t = 0; t < tiles; t += GROUP)
         correlate_tiles(k, t, least(GROUP, tiles - t), tiles);
 }
