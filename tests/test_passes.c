@@ -9,6 +9,7 @@
 #include <string.h>
 
 enum { BATCH = 70, CHUNK = 32, CHUNKS = 3, THREADS = 3, MOST_LAYERS = 8 };
+enum { MANY = 12 }; /* chunks of 16, of a net with a large layer, that learn behind the rest */
 
 static const char *const networks[] = {"conv", "mlp", "skip"};
 
@@ -51,9 +52,9 @@ END_TEST
 /* A batch that is loaded from another cortex, and what was found where chunks were done. */
 struct watch {
     struct small_cortex *small, *source;
-    int loads[CHUNKS], done[CHUNKS];
-    double energy[MOST_LAYERS][CHUNKS];
-    const real *first[CHUNKS]; /* where the first layer had its activations */
+    int loads[MANY], done[MANY];
+    double energy[MOST_LAYERS][MANY];
+    const real *first[MANY]; /* where the first layer had its activations */
 };
 
 static void load(void *context, int c) {
@@ -73,28 +74,33 @@ static void done(void *context, int c) {
     watch->done[c]++;
 }
 
-/* All passes of a rule over the batch of `source`, with so many threads. */
-static void run(struct watch *watch, struct small_cortex *source, const char *name, int threads,
-                const struct lm_rule *rule, bool forgets) {
+/* All passes of a rule over the batch of `source`, in a cortex like that. */
+static void run_in(struct watch *watch, struct small_cortex *source, struct small_cortex *small,
+                   const struct lm_rule *rule, long steps, bool forgets) {
     struct lm_inference inference = small_inference("mse", 0.1, BATCH);
-    *watch = (struct watch){.small = small_cortex_create(name, 0, BATCH, CHUNK, threads),
-                            .source = source};
+    *watch = (struct watch){.small = small, .source = source};
     lm_cortex_run(watch->small->cortex, &(struct lm_passes){.load = load,
                                                             .context = watch,
                                                             .forward = true,
                                                             .rule = rule,
                                                             .inference = &inference,
-                                                            .steps = 7,
+                                                            .steps = steps,
                                                             .ends = true,
                                                             .learn = true,
                                                             .done = done,
                                                             .forgets = forgets});
 }
 
+static void run(struct watch *watch, struct small_cortex *source, const char *name, int threads,
+                const struct lm_rule *rule, bool forgets) {
+    run_in(watch, source, small_cortex_create(name, 0, BATCH, CHUNK, threads), rule, 7,
+           forgets);
+}
+
 /* What is learned, what the output predicts, and the energies that `done` found. */
 static void expect_the_same(const struct watch *a, const struct watch *b, const char *what) {
-    double losses[2][BATCH];
-    int predictions[2][BATCH], labels[2][BATCH];
+    double losses[2][MANY * 16] = {{0}};
+    int predictions[2][MANY * 16] = {{0}}, labels[2][MANY * 16] = {{0}};
     for (int i = 0; i < lm_cortex_layers(a->small->cortex); i++) {
         const struct lm_layer *x = lm_cortex_layer(a->small->cortex, i);
         const struct lm_layer *y = lm_cortex_layer(b->small->cortex, i);
@@ -130,6 +136,24 @@ START_TEST(forgetting_changes_no_bit) {
 }
 END_TEST
 
+/* Steps enough for chunks to change threads: they are done when the last of them is. */
+START_TEST(chunks_that_change_threads_are_done_once) {
+    enum { STEPS = 400 };
+    const struct lm_rule *rule = lm_rule_find("strict", "deviation");
+    struct small_cortex *source = small_cortex_create("conv", 0, BATCH, CHUNK, 1);
+    struct watch keeps, forgets;
+    run_in(&keeps, source, small_cortex_create("conv", 0, BATCH, CHUNK, 1), rule, STEPS, false);
+    run_in(&forgets, source, small_cortex_create("conv", 0, BATCH, CHUNK, 2), rule, STEPS,
+           true);
+    expect_the_same(&forgets, &keeps, "strict");
+    for (int c = 0; c < CHUNKS; c++)
+        ck_assert(forgets.loads[c] == 1 && forgets.done[c] == 1);
+    small_cortex_destroy(keeps.small);
+    small_cortex_destroy(forgets.small);
+    small_cortex_destroy(source);
+}
+END_TEST
+
 /* One thread has all chunks in the same memory, one behind the other; kept ones have each their
  * own. The next batch may be kept again. */
 START_TEST(chunks_that_forget_share_memory) {
@@ -152,6 +176,20 @@ START_TEST(chunks_that_forget_share_memory) {
 }
 END_TEST
 
+/* Where gradients of all chunks do not fit at once, chunks keep what they learn from later. */
+START_TEST(large_layers_forget_nothing) {
+    const struct lm_rule *rule = lm_rule_find("backprop", "deviation");
+    struct small_cortex *source = small_cortex_create("wide", 0, MANY * 16, 16, 1);
+    struct watch keeps, forgets;
+    run_in(&keeps, source, small_cortex_create("wide", 0, MANY * 16, 16, 1), rule, 1, false);
+    run_in(&forgets, source, small_cortex_create("wide", 0, MANY * 16, 16, 1), rule, 1, true);
+    expect_the_same(&forgets, &keeps, "wide");
+    small_cortex_destroy(keeps.small);
+    small_cortex_destroy(forgets.small);
+    small_cortex_destroy(source);
+}
+END_TEST
+
 int main(void) {
     int rules = 0;
     while (lm_rules()[rules])
@@ -160,7 +198,9 @@ int main(void) {
     lm_threads_start(THREADS, 1);
     const struct repeated_test tests[] = {{passes_load_and_tell_their_time, 1},
                                           {forgetting_changes_no_bit, 3 * rules},
+                                          {chunks_that_change_threads_are_done_once, 1},
                                           {chunks_that_forget_share_memory, 1},
+                                          {large_layers_forget_nothing, 1},
                                           {NULL, 0}};
     lm_traffic_messages(LM_PHASE_FORWARD, 0); /* counts are made once for all tests */
     int result = run_repeated_tests("passes", true, tests);
