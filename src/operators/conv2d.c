@@ -320,8 +320,8 @@ static void pull_taps(const struct tile *t, int n, const struct tap taps[], ptrd
  * groups. A single channel has no others to go with: there neighbouring places share a tap, if
  * they meet inputs at the same outputs. */
 static void pull_tile(struct tile *t, ptrdiff_t channels, real *gradient) {
-    const ptrdiff_t most = most_ins(t->outs), step = t->alone ? 1 : most;
-    const ptrdiff_t next = t->alone ? most : 1;
+    const ptrdiff_t together = most_ins(t->outs), step = t->alone ? 1 : together;
+    const ptrdiff_t next = t->alone ? together : 1;
     t->x_next = t->alone ? t->width : t->x_channel;
     t->weight_next = t->alone ? 1 : t->rows.taps * t->columns.taps;
     struct tap taps[GROUP];
@@ -330,7 +330,7 @@ static void pull_tile(struct tile *t, ptrdiff_t channels, real *gradient) {
         for (ptrdiff_t i = 0; i < t->rows.taps; i++)
             for (ptrdiff_t j = 0; j < t->columns.taps; j += next) {
                 ptrdiff_t left = t->alone ? t->columns.taps - j : channels - c;
-                taps[n++] = tap_of(t, i, j, c, least(most, left));
+                taps[n++] = tap_of(t, i, j, c, least(together, left));
                 if (n == GROUP) {
                     pull_taps(t, n, taps, channels * t->rows.taps * t->columns.taps, gradient);
                     n = 0;
