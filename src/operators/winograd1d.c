@@ -33,10 +33,11 @@ struct ring {
  * stored in several, for which processors wait until all that came before is done. */
 struct meeting {
     ptrdiff_t ins, width, y_channel;
-    struct lm_range rows; /* of the kernel, that meet inputs */
-    const real *x[ROWS];  /* the inputs there, transformed if it is four columns */
-    ptrdiff_t x_place;    /* from one place of theirs, or column, to the next */
-    ptrdiff_t x_channel;  /* from one channel to the next */
+    struct lm_range rows;    /* of the kernel, that meet inputs */
+    struct lm_range columns; /* likewise, where it is a single one */
+    const real *x[ROWS];     /* the inputs there, transformed if it is four columns */
+    ptrdiff_t x_place;       /* from one place of theirs, or column, to the next */
+    ptrdiff_t x_channel;     /* from one channel to the next */
     const struct lm_relaxation *relaxation;
 };
 
@@ -220,30 +221,11 @@ INLINE void sum_tile(int outs, int vectors, int columns, const struct meeting *m
         put_tile(outs, vectors, columns, &by, false, m, biases, y, sums);
 }
 
-INLINE void sum_columns(int outs, int vectors, ptrdiff_t columns, const struct meeting *m,
-                        const struct tile *tile, const real *biases, real *y) {
-    if (columns == OUTS)
-        sum_tile(outs, vectors, OUTS, m, tile, biases, y);
-    else
-        sum_tile(outs, vectors, OUTS - 1, m, tile, biases, y);
-}
-
-static __attribute__((noinline)) void sum_wide(ptrdiff_t outs, ptrdiff_t columns,
-                                               const struct meeting *m, const struct tile *tile,
-                                               const real *biases, real *y) {
-    WITH_HIGH(outs, sum_columns, WIDE, columns, m, tile, biases, y)
-}
-
-static __attribute__((noinline)) void
-sum_narrow(ptrdiff_t outs, ptrdiff_t columns, const struct meeting *m, const struct tile *tile,
-           const real *biases,
-           real *y){WITH_HIGH(outs, sum_columns, NARROW, columns, m, tile, biases, y)}
-
-/* An output of a tile by plain sums over the columns of taps `there`. */
-INLINE void sum_plainly(int outs, int vectors, struct lm_range there, const struct meeting *m,
-                        const struct tile *tile, const real *biases, real *y) {
+/* A single output of a tile, by plain sums over the taps. */
+INLINE void sum_plainly(int outs, int vectors, const struct meeting *m, const struct tile *tile,
+                        const real *biases, real *y) {
     vec sum[HIGH][WIDE] = {{{0}}};
-    for (ptrdiff_t t = there.from; t < there.to; t++)
+    for (ptrdiff_t t = m->columns.from; t < m->columns.to; t++)
         add_place(outs, vectors, m, tile->plain[t], t, m->x_channel, sum);
     const struct lm_relaxation *by = m->relaxation;
     for (int o = 0; o < outs; o++, y += m->y_channel) {
@@ -256,38 +238,43 @@ INLINE void sum_plainly(int outs, int vectors, struct lm_range there, const stru
     }
 }
 
-static __attribute__((noinline)) void plain_wide(ptrdiff_t outs, struct lm_range there,
+INLINE void sum_columns(int outs, int vectors, ptrdiff_t columns, const struct meeting *m,
+                        const struct tile *tile, const real *biases, real *y) {
+    if (columns == OUTS)
+        sum_tile(outs, vectors, OUTS, m, tile, biases, y);
+    else if (columns == OUTS - 1)
+        sum_tile(outs, vectors, OUTS - 1, m, tile, biases, y);
+    else
+        sum_plainly(outs, vectors, m, tile, biases, y);
+}
+
+static __attribute__((noinline)) void sum_wide(ptrdiff_t outs, ptrdiff_t columns,
+                                               const struct meeting *m, const struct tile *tile,
+                                               const real *biases, real *y) {
+    WITH_HIGH(outs, sum_columns, WIDE, columns, m, tile, biases, y)
+}
+
+static __attribute__((noinline)) void sum_narrow(ptrdiff_t outs, ptrdiff_t columns,
                                                  const struct meeting *m,
                                                  const struct tile *tile, const real *biases,
                                                  real *y) {
-    WITH_HIGH(outs, sum_plainly, WIDE, there, m, tile, biases, y)
-}
-
-static __attribute__((noinline)) void plain_narrow(ptrdiff_t outs, struct lm_range there,
-                                                   const struct meeting *m,
-                                                   const struct tile *tile, const real *biases,
-                                                   real *y) {
-    WITH_HIGH(outs, sum_plainly, NARROW, there, m, tile, biases, y)
+    WITH_HIGH(outs, sum_columns, NARROW, columns, m, tile, biases, y)
 }
 
 /* --- going through the outputs ------------------------------------------------------------ */
 
 /* Some output channels at column j and some inputs from b on. */
-struct place {
+struct region {
     const struct lm_correlation *k;
     ptrdiff_t n; /* tiles */
     const struct tile *tiles;
     ptrdiff_t j, b;
 };
 
-static real *output_at(const struct place *at, const struct tile *tile, ptrdiff_t i) {
+static real *output_at(const struct region *at, const struct tile *tile, ptrdiff_t i) {
     const struct lm_correlation *k = at->k;
     ptrdiff_t row = (tile->outs.from * k->rows.out + k->rows.first + i) * k->columns.out;
     return k->out + (row + k->columns.first + at->j) * k->width + at->b;
-}
-
-static const real *biases_of(const struct place *at, const struct tile *tile) {
-    return at->k->bias ? at->k->bias + tile->outs.from : NULL;
 }
 
 static struct meeting meeting_of(const struct lm_correlation *k) {
@@ -297,8 +284,22 @@ static struct meeting meeting_of(const struct lm_correlation *k) {
                             .relaxation = k->relaxation};
 }
 
+/* `columns` neighbouring outputs of row i, or a single one. */
+static void sum_row(int vectors, ptrdiff_t columns, const struct region *at,
+                    const struct meeting *m, ptrdiff_t i) {
+    for (const struct tile *tile = at->tiles; tile < at->tiles + at->n; tile++) {
+        ptrdiff_t outs = tile->outs.to - tile->outs.from;
+        const real *biases = at->k->bias ? at->k->bias + tile->outs.from : NULL;
+        real *y = output_at(at, tile, i);
+        if (vectors == WIDE)
+            sum_wide(outs, columns, m, tile, biases, y);
+        else
+            sum_narrow(outs, columns, m, tile, biases, y);
+    }
+}
+
 /* `columns` neighbouring outputs of every row. */
-static void correlate_columns(int vectors, ptrdiff_t columns, const struct place *at) {
+static void correlate_columns(int vectors, ptrdiff_t columns, const struct region *at) {
     const struct lm_correlation *k = at->k;
     struct ring ring;
     struct meeting m = meeting_of(k);
@@ -311,22 +312,15 @@ static void correlate_columns(int vectors, ptrdiff_t columns, const struct place
             transform_row(vectors, k, done, at->j, at->b, ring.number[done % ROWS]);
         for (ptrdiff_t r = m.rows.from; r < m.rows.to; r++)
             m.x[r] = ring.number[(start + r) % ROWS];
-        for (const struct tile *tile = at->tiles; tile < at->tiles + at->n; tile++) {
-            ptrdiff_t outs = tile->outs.to - tile->outs.from;
-            real *y = output_at(at, tile, i);
-            if (vectors == WIDE)
-                sum_wide(outs, columns, &m, tile, biases_of(at, tile), y);
-            else
-                sum_narrow(outs, columns, &m, tile, biases_of(at, tile), y);
-        }
+        sum_row(vectors, columns, at, &m, i);
     }
 }
 
 /* A single output of every row. */
-static void correlate_plainly(int vectors, const struct place *at) {
+static void correlate_plainly(int vectors, const struct region *at) {
     const struct lm_correlation *k = at->k;
-    struct lm_range there = lm_taps_at(&k->columns, at->j);
     struct meeting m = meeting_of(k);
+    m.columns = lm_taps_at(&k->columns, at->j);
     m.x_place = k->width;
     m.x_channel = k->rows.in * k->columns.in * k->width;
     for (ptrdiff_t i = 0; i < k->rows.count; i++) {
@@ -334,19 +328,12 @@ static void correlate_plainly(int vectors, const struct place *at) {
         m.rows = lm_taps_at(&k->rows, i);
         for (ptrdiff_t r = m.rows.from; r < m.rows.to; r++)
             m.x[r] = k->in + ((start + r) * k->columns.in + column) * k->width + at->b;
-        for (const struct tile *tile = at->tiles; tile < at->tiles + at->n; tile++) {
-            ptrdiff_t outs = tile->outs.to - tile->outs.from;
-            real *y = output_at(at, tile, i);
-            if (vectors == WIDE)
-                plain_wide(outs, there, &m, tile, biases_of(at, tile), y);
-            else
-                plain_narrow(outs, there, &m, tile, biases_of(at, tile), y);
-        }
+        sum_row(vectors, 1, at, &m, i);
     }
 }
 
 /* Columns four by four, and three as four; what is left over then one by one. */
-static void correlate_inputs(int vectors, struct place at) {
+static void correlate_inputs(int vectors, struct region at) {
     const ptrdiff_t end = at.k->columns.count;
     for (at.j = 0; end - at.j >= OUTS - 1; at.j += least(OUTS, end - at.j))
         correlate_columns(vectors, least(OUTS, end - at.j), &at);
@@ -363,7 +350,7 @@ static void correlate_tiles(const struct lm_correlation *k, ptrdiff_t from, ptrd
                                           (from + t + 1) * k->out_channels / of};
         transform_taps(k, &tiles[t]);
     }
-    struct place at = {.k = k, .n = n, .tiles = tiles};
+    struct region at = {.k = k, .n = n, .tiles = tiles};
     for (; at.b + WIDE * LANES <= k->width; at.b += WIDE * LANES)
         correlate_inputs(WIDE, at);
     for (; NARROW < WIDE && at.b < k->width; at.b += NARROW * LANES)
