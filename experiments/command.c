@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum {
     KEY_SET = 256,
@@ -253,24 +252,6 @@ static char *join(int argc, char **argv) {
     return line;
 }
 
-/* Point standard error, to which getopt writes of its own, to where nobody reads; returns where
- * it was, for `speak`. */
-static int hush(FILE *silence) {
-    fflush(stderr);
-    int before = dup(STDERR_FILENO);
-    if (before >= 0)
-        dup2(fileno(silence), STDERR_FILENO);
-    return before;
-}
-
-static void speak(int before) {
-    fflush(stderr);
-    if (before < 0)
-        return;
-    dup2(before, STDERR_FILENO);
-    close(before);
-}
-
 void lm_options_read(struct lm_options *options, int argc, char **argv, int takes, bool speaks,
                      const struct lm_command *command, const char *details) {
     struct argp_option chosen[N_OPTIONS + 1] = {{0}};
@@ -289,9 +270,7 @@ void lm_options_read(struct lm_options *options, int argc, char **argv, int take
     struct parse parse = {options, takes, speaks ? NULL : fopen("/dev/null", "w")};
     argv[0] = name;
     argp_err_exit_status = LM_USAGE;
-    int errors = parse.silence ? hush(parse.silence) : -1;
     argp_parse(&argp, argc, argv, 0, NULL, &parse);
-    speak(errors);
     argv[0] = NULL;
     if (parse.silence)
         fclose(parse.silence);

@@ -61,17 +61,6 @@ def test_settings_of_a_file_name_the_line(tmp_path):
           settings=settings)
 
 
-@pytest.mark.parametrize("ranks", [None, 3])
-@pytest.mark.parametrize("arguments, words", [
-    (["--bogus"], "unrecognized option '--bogus'"),
-    (["-o"], "option requires an argument -- 'o'"),
-    (["--ranks", "x"], "--ranks"),
-])
-def test_options_are_told_once(tmp_path, arguments, words, ranks):
-    done = run("train", write_settings(tmp_path), *arguments, expect=64, ranks=ranks)
-    assert done.stderr.count(words) == 1, done.stderr
-
-
 @pytest.mark.parametrize("layers, words", [
     ("[{name: a, inputs: [b], map: [relu: {}]}, {name: b, inputs: [a], map: [relu: {}]}]", ["cycle"]),
     ("[{name: a, inputs: [nobody], map: [relu: {}]}]", ["layer a", "nobody"]),
