@@ -36,7 +36,8 @@ const char lm_exit_codes[] =
 struct parse {
     struct lm_options *options;
     int takes;
-    FILE *silence; /* where a rank that does not speak prints; NULL: it speaks */
+    FILE *silence; /* where a rank that does not speak prints, but for getopt's own lines: one
+                      that alone has a wrong option must tell it. NULL: it speaks */
 };
 
 static const struct {
