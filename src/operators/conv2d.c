@@ -21,9 +21,8 @@ enum {
     FIELD = 36,   /* ... and outputs of a channel */
     GROUP = 36,   /* taps whose weight gradients are summed in one go */
     PATCH = 1024, /* numbers of one channel that they are summed over in one go */
-    MOST_INS =
-        REGISTERS > 16 ? 5 : 3, /* inputs that a tap meets, whose sums are in registers */
-    LOW = 4, /* output channels that leave registers for three neighbouring inputs */
+    MOST_INS = REGISTERS > 16 ? 5 : 3, /* inputs that a tap meets */
+    LOW = 4, /* output channels that leave registers for three of a single channel */
 };
 
 /* The outputs whose tap t meets an input. */
@@ -209,7 +208,7 @@ struct tap {
 
 typedef vec sums[TILE][MOST_INS]; /* of one tap: output channel x input channel */
 
-/* Inputs that a tap of so many output channels meets at most. */
+/* Inputs that a tap of so many output channels meets at most: their sums are in registers. */
 INLINE int most_ins(int outs) {
     int fit = (REGISTERS - 1) / (outs + 1); /* with one for an input each, and for an error */
     return fit < MOST_INS ? fit : MOST_INS;
@@ -250,28 +249,13 @@ INLINE void product_tile(int outs, int ins, const struct tile *t, const struct t
             total[o][c] = sum[o][c];
 }
 
-INLINE void product_some(int outs, int ins, const struct tile *t, const struct tap *at,
+INLINE void product_some(int ins, int outs, const struct tile *t, const struct tap *at,
                          sums total) {
     product_tile(outs, ins < most_ins(outs) ? ins : most_ins(outs), t, at, total);
 }
 
 INLINE void product_ins(int outs, const struct tile *t, const struct tap *at, sums total) {
-    switch (at->ins) {
-    case 1:
-        product_some(outs, 1, t, at, total);
-        break;
-    case 2:
-        product_some(outs, 2, t, at, total);
-        break;
-    case 3:
-        product_some(outs, 3, t, at, total);
-        break;
-    case 4:
-        product_some(outs, 4, t, at, total);
-        break;
-    default:
-        product_some(outs, MOST_INS, t, at, total);
-    }
+    WITH_CHANNELS(at->ins, product_some, outs, t, at, total)
 }
 
 static void product(const struct tile *t, const struct tap *at, sums total) {
