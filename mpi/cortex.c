@@ -227,7 +227,6 @@ static void run_threads(struct lm_cortex *cortex, const struct job *job) {
                                        .stride = omp_get_num_threads(),
                                        .n_chunks = cortex->n_chunks,
                                        .end = job->steps,
-                                       .steps = job->steps,
                                        .scratch = &cortex->scratch[thread],
                                        .seconds = job->seconds + thread * SECONDS};
         if (!job->schedule)

@@ -379,7 +379,8 @@ static bool advance(const struct lm_pipeline *pipeline, struct flight *flight) {
 /* A chunk has come to the end. */
 static void land(const struct lm_pipeline *pipeline, int c) {
     const struct lm_passes *passes = pipeline->passes;
-    if (passes->done && pipeline->end == pipeline->steps)
+    long steps = lm_pipeline_steps(passes, pipeline->tally ? pipeline->nodes->n : 0);
+    if (passes->done && pipeline->end == steps)
         passes->done(passes->context, c);
 }
 

@@ -21,7 +21,7 @@ struct lm_pipeline {
     long begun;             /* steps of inference done before, since hat v */
     struct lm_tally *tally; /* open for the nodes; NULL: nothing is learned here */
     int chunk, stride, n_chunks;
-    long first, end, steps; /* `steps` of a chunk in all */
+    long first, end;
     const struct lm_scratch *scratch;
     double *seconds; /* (LM_PASSES) of this thread, LM_APART from others': what the passes take
                         is added */
