@@ -3,12 +3,10 @@
 #include "memory.h"
 #include "status.h"
 
-enum { NOBODY = -1 };
-
 struct slot {
     bool taken;
     int thread; /* the last that gave it */
-    long given; /* when */
+    long given; /* when; 0: never */
 };
 
 struct lm_slots {
@@ -21,8 +19,6 @@ struct lm_slots *lm_slots_create(int n) {
     struct lm_slots *slots = lm_allocate(1, sizeof *slots);
     slots->n = n;
     slots->slot = lm_allocate((size_t)n, sizeof *slots->slot);
-    for (int i = 0; i < n; i++)
-        slots->slot[i].thread = NOBODY;
     return slots;
 }
 
@@ -33,20 +29,18 @@ void lm_slots_destroy(struct lm_slots *slots) {
     lm_free(slots);
 }
 
-/* Whether slot a is the better one for a thread. */
-static bool is_better(const struct slot *a, const struct slot *b, int thread) {
-    if (a->thread != b->thread && (a->thread == thread || b->thread == thread))
-        return a->thread == thread;
-    if (a->thread != b->thread && (a->thread == NOBODY || b->thread == NOBODY))
-        return a->thread == NOBODY;
-    return a->given > b->given;
+/* How much a thread would like a slot: its own, the last first; new ones; of others, the first
+ * that was given. */
+static long worth(const struct slot *slot, int thread) {
+    return slot->thread == thread ? slot->given : -slot->given;
 }
 
+/* The free one that it would like best; -1: none is free. */
 static int find(const struct lm_slots *slots, int thread) {
-    int best = NOBODY;
+    int best = -1;
     for (int i = 0; i < slots->n; i++)
         if (!slots->slot[i].taken &&
-            (best == NOBODY || is_better(&slots->slot[i], &slots->slot[best], thread)))
+            (best < 0 || worth(&slots->slot[i], thread) > worth(&slots->slot[best], thread)))
             best = i;
     return best;
 }

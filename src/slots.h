@@ -11,7 +11,7 @@ struct lm_slots *lm_slots_create(int n);
 void lm_slots_destroy(struct lm_slots *slots);
 
 /* A slot that is free, of which there must be one: the last that the thread gave; else one that
- * nobody has had; else any. Thread-safe, and so is the next. */
+ * nobody has had; else that which others gave first. Thread-safe, and so is the next. */
 int lm_slots_take(struct lm_slots *slots, int thread);
 
 /* A slot is free again; `thread` had it. */
