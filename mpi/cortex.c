@@ -33,6 +33,7 @@ struct lm_cortex {
     struct lm_reached *reached; /* (chunks) */
     struct lm_slots *slots;     /* (chunks) homes of chunks, for those that are under way */
     int *place;                 /* (chunks) at whose home a chunk has its state */
+    bool forgot;                /* chunks have taken places since the batch was set */
 };
 
 /* --- making ------------------------------------------------------------------------- */
@@ -141,6 +142,11 @@ bool lm_cortex_has_output(const struct lm_cortex *cortex) {
 
 /* --- the batch ---------------------------------------------------------------------- */
 
+static void bind(struct lm_cortex *cortex, int c, int place) {
+    cortex->place[c] = place;
+    lm_nodes_bind(&cortex->nodes, c, place, lm_cortex_input(cortex, c));
+}
+
 void lm_cortex_set_batch(struct lm_cortex *cortex, size_t n) {
     LM_ASSERT(n >= 1 && n <= cortex->plan.batch);
     cortex->n = n;
@@ -148,11 +154,11 @@ void lm_cortex_set_batch(struct lm_cortex *cortex, size_t n) {
     struct lm_span share = lm_replicas_share(cortex->replicas, cortex->n_all);
     cortex->first = share.first;
     cortex->n_chunks = share.end - share.first;
+    cortex->forgot = false;
     for (int c = 0; c < cortex->n_chunks; c++) {
-        cortex->place[c] = c;
         for (int i = 0; i < cortex->nodes.n; i++)
             lm_layer_set_count(cortex->nodes.node[i].layer, c, lm_cortex_count(cortex, c));
-        lm_nodes_bind(&cortex->nodes, c, lm_cortex_input(cortex, c));
+        bind(cortex, c, c);
     }
 }
 
@@ -194,12 +200,6 @@ struct job {
 
 enum { SECONDS = LM_APART / sizeof(double) };
 
-/* A chunk gets under way. */
-static void place_chunk(struct lm_cortex *cortex, int thread, int c) {
-    cortex->place[c] = lm_slots_take(cortex->slots, thread);
-    lm_nodes_place(&cortex->nodes, c, cortex->place[c], lm_cortex_input(cortex, c));
-}
-
 /* What is next to do of a chunk that no other rank has part in. */
 static void run_turn(struct lm_cortex *cortex, const struct job *job, int thread,
                      const struct lm_turn *turn, struct lm_pipeline *pipeline) {
@@ -208,7 +208,7 @@ static void run_turn(struct lm_cortex *cortex, const struct job *job, int thread
     pipeline->first = turn->first;
     pipeline->end = turn->end;
     if (job->places && turn->first == 0)
-        place_chunk(cortex, thread, turn->chunk);
+        bind(cortex, turn->chunk, lm_slots_take(cortex->slots, thread));
     lm_pipeline_run(pipeline);
     if (job->places && turn->end == job->steps)
         lm_slots_give(cortex->slots, thread, cortex->place[turn->chunk]);
@@ -347,7 +347,9 @@ void lm_cortex_run(struct lm_cortex *cortex, const struct lm_passes *passes) {
     int threads = cortex->plan.threads;
     long begun = passes->goes_on ? cortex->steps : 0;
     lm_traffic_open(passes->forward_phase);
-    bool learns = begin_learning(cortex, passes);
+    bool learns = begin_learning(cortex, passes), places = may_place(cortex, passes, learns);
+    LM_ASSERT(places || !cortex->forgot);
+    cortex->forgot = places;
     int n = cortex->n_chunks;
     long steps = lm_pipeline_steps(passes, learns ? cortex->nodes.n : 0);
     double *left = lm_allocate((size_t)steps + 1, sizeof *left);
@@ -361,12 +363,9 @@ void lm_cortex_run(struct lm_cortex *cortex, const struct lm_passes *passes) {
                                    .left = left,
                                    .handover = estimate_handover(cortex),
                                    .reached = cortex->reached};
-    const struct job job = {passes,
-                            begun,
-                            steps,
-                            cortex->nodes.has_links ? NULL : &schedule,
-                            may_place(cortex, passes, learns),
-                            learns ? cortex->tally : NULL,
+    const struct job job = {passes, begun,
+                            steps,  cortex->nodes.has_links ? NULL : &schedule,
+                            places, learns ? cortex->tally : NULL,
                             seconds};
     if (job.schedule)
         estimate_steps(cortex, passes, steps, left);

@@ -123,22 +123,14 @@ static void bind_children(struct lm_node *node, int c) {
     }
 }
 
-static void bind(struct lm_nodes *nodes, int c, int place, real *input) {
+void lm_nodes_bind(struct lm_nodes *nodes, int c, int place, real *input) {
+    LM_ASSERT(place == c || !nodes->has_links);
+    for (int i = 0; i < nodes->n; i++)
+        lm_layer_place(nodes->node[i].layer, c, place);
     for (int i = 0; i < nodes->n; i++)
         bind_parents(&nodes->node[i], c, place, input);
     for (int i = 0; i < nodes->n; i++)
         bind_children(&nodes->node[i], c);
-}
-
-void lm_nodes_bind(struct lm_nodes *nodes, int c, real *input) {
-    bind(nodes, c, c, input);
-}
-
-void lm_nodes_place(struct lm_nodes *nodes, int c, int place, real *input) {
-    LM_ASSERT(!nodes->has_links);
-    for (int i = 0; i < nodes->n; i++)
-        lm_layer_place(nodes->node[i].layer, c, place);
-    bind(nodes, c, place, input);
 }
 
 /* --- messages ------------------------------------------------------------------------------

@@ -49,13 +49,11 @@ void lm_nodes_clear(struct lm_nodes *nodes);
 /* The layer of this rank that is layer `index` of the network, or NULL. */
 struct lm_layer *lm_nodes_find(const struct lm_nodes *nodes, int index);
 
-/* Set the pointers of chunk c of all layers to parents and children; `input` is the chunk of
- * the network's input, NULL if no layer of this rank takes it. After lm_layer_set_count. */
-void lm_nodes_bind(struct lm_nodes *nodes, int c, real *input);
-
-/* Keep the state of chunk c where that of chunk `place` has its home (lm_layer_place), and set
- * the pointers likewise. No other rank may have part in it. */
-void lm_nodes_place(struct lm_nodes *nodes, int c, int place, real *input);
+/* Keep the state of chunk c of all layers at the home of chunk `place` (lm_layer_place), c
+ * itself where other ranks have part in it, and set the pointers to parents and children;
+ * `input` is the chunk of the network's input, NULL if no layer of this rank takes it. After
+ * lm_layer_set_count. */
+void lm_nodes_bind(struct lm_nodes *nodes, int c, int place, real *input);
 
 /* Reals of chunk c on an edge of a node. */
 size_t lm_node_length(const struct lm_node *node, const struct lm_port *port, int c);

@@ -30,7 +30,8 @@ struct lm_passes {
     void (*done)(void *context, int c); /* NULL; or of chunk c, whose passes are done and whose
                                            state is there. Thread-safe */
     bool forgets; /* nobody but that reads what a chunk leaves behind, except for what the
-                     output layer predicts: chunks may share memory, where it is in cache */
+                     output layer predicts: chunks may share memory, where it is in cache, and
+                     other passes need a new batch then */
     enum lm_phase forward_phase, infer_phase; /* that messages are counted in */
     double *seconds; /* NULL, or (LM_PASSES): what the passes took is added, the mean of this
                         rank's threads, without waiting for messages */

@@ -85,8 +85,8 @@ struct lm_layer *lm_layer_create(const struct lm_network *network, int index,
                                  size_t chunk);
 void lm_layer_destroy(struct lm_layer *layer);
 
-/* Say how many inputs chunk c holds now; sets its width and the pointers that move with
- * it, and takes it home. */
+/* Say how many inputs chunk c holds now, before anything is done with it; sets its width and
+ * the pointers that move with it, and takes it home. */
 void lm_layer_set_count(struct lm_layer *layer, int c, size_t count);
 
 /* Keep the state of chunk c in `value`, an array as long as its own, which is freed. Not owned.
