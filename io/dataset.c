@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <tgmath.h>
 
 static const struct lm_dataset_format *const formats[] = {&lm_dataset_idx, &lm_dataset_cifar10,
                                                           NULL};
@@ -119,17 +118,6 @@ static void transpose(bytes row[LM_LANE]) {
     }
 }
 
-/* byte / 255, as that is rounded: the test has all 256. A division would take many times as
- * long as a multiplication and a correction of its rounding. */
-static inline real pixel(uint8_t byte) {
-#if defined FP_FAST_FMAF && defined FP_FAST_FMA
-    const real x = byte, per = (real)1 / 255, quotient = x * per;
-    return fma(fma(-quotient, (real)255, x), per, quotient);
-#else
-    return (real)byte / 255;
-#endif
-}
-
 /* x (units, width) of up to LM_LANE inputs; inputs beyond count become zeros. */
 static void fill_lane(const struct lm_dataset *set, size_t units, size_t count,
                       const uint32_t index[], size_t width, real *x) {
@@ -146,7 +134,7 @@ static void fill_lane(const struct lm_dataset *set, size_t units, size_t count,
         transpose(tile);
         for (size_t u = 0; u < n; u++)
             for (size_t b = 0; b < LM_LANE; b++)
-                x[(begin + u) * width + b] = pixel(tile[u][b]);
+                x[(begin + u) * width + b] = (real)tile[u][b] / 255;
     }
 }
 
