@@ -1,7 +1,6 @@
 /* Passes over a batch on one rank: who loads, who is told that a chunk is done, and what is
  * left when chunks forget. */
 #include "comm.h"
-#include "memory.h"
 #include "runner.h"
 #include "small_networks.h"
 #include "threads.h"
@@ -9,7 +8,7 @@
 #include <string.h>
 
 enum { BATCH = 70, CHUNK = 32, CHUNKS = 3, THREADS = 3, MOST_LAYERS = 8 };
-enum { MANY = 12 }; /* chunks of 16, of a net with a large layer, that learn behind the rest */
+enum { NARROW = 16, MANY = 12 }; /* of a net with a large layer, that learns behind the rest */
 
 static const char *const networks[] = {"conv", "mlp", "skip"};
 
@@ -74,9 +73,16 @@ static void done(void *context, int c) {
     watch->done[c]++;
 }
 
-/* All passes of a rule over the batch of `source`, in a cortex like that. */
-static void run_in(struct watch *watch, struct small_cortex *source, struct small_cortex *small,
-                   const struct lm_rule *rule, long steps, bool forgets) {
+/* What becomes of a batch of a network whose chunks keep their state, on one thread, and of the
+ * same batch where they forget it. */
+struct pair {
+    struct small_cortex *source;
+    struct watch keeps, forgets;
+};
+
+/* All passes of a rule over the batch of `source`, in another cortex like that. */
+static void run(struct watch *watch, struct small_cortex *source, struct small_cortex *small,
+                const struct lm_rule *rule, long steps, bool forgets) {
     struct lm_inference inference = small_inference("mse", 0.1, BATCH);
     *watch = (struct watch){.small = small, .source = source};
     lm_cortex_run(watch->small->cortex, &(struct lm_passes){.load = load,
@@ -91,16 +97,32 @@ static void run_in(struct watch *watch, struct small_cortex *source, struct smal
                                                             .forgets = forgets});
 }
 
-static void run(struct watch *watch, struct small_cortex *source, const char *name, int threads,
-                const struct lm_rule *rule, bool forgets) {
-    run_in(watch, source, small_cortex_create(name, 0, BATCH, CHUNK, threads), rule, 7,
-           forgets);
+/* The large net has its batch in MANY narrow chunks. */
+static struct small_cortex *cortex_of(const char *name, int threads) {
+    bool large = strcmp(name, "wide") == 0;
+    return small_cortex_create(name, 0, large ? MANY * NARROW : BATCH, large ? NARROW : CHUNK,
+                               threads);
 }
 
-/* What is learned, what the output predicts, and the energies that `done` found. */
-static void expect_the_same(const struct watch *a, const struct watch *b, const char *what) {
-    double losses[2][MANY * 16] = {{0}};
-    int predictions[2][MANY * 16] = {{0}}, labels[2][MANY * 16] = {{0}};
+static void run_pair(struct pair *pair, const char *name, int threads,
+                     const struct lm_rule *rule, long steps) {
+    pair->source = cortex_of(name, 1);
+    run(&pair->keeps, pair->source, cortex_of(name, 1), rule, steps, false);
+    run(&pair->forgets, pair->source, cortex_of(name, threads), rule, steps, true);
+}
+
+static void clear_pair(struct pair *pair) {
+    small_cortex_destroy(pair->keeps.small);
+    small_cortex_destroy(pair->forgets.small);
+    small_cortex_destroy(pair->source);
+}
+
+/* What is learned, what the output predicts, and the energies that `done` found are the same;
+ * each chunk is loaded and done once. */
+static void expect_the_same(const struct pair *pair, const char *what) {
+    const struct watch *a = &pair->keeps, *b = &pair->forgets;
+    double losses[2][MANY * NARROW] = {{0}};
+    int predictions[2][MANY * NARROW] = {{0}}, labels[2][MANY * NARROW] = {{0}};
     for (int i = 0; i < lm_cortex_layers(a->small->cortex); i++) {
         const struct lm_layer *x = lm_cortex_layer(a->small->cortex, i);
         const struct lm_layer *y = lm_cortex_layer(b->small->cortex, i);
@@ -114,79 +136,54 @@ static void expect_the_same(const struct watch *a, const struct watch *b, const 
     ck_assert_mem_eq(losses[0], losses[1], sizeof losses[0]);
     ck_assert_mem_eq(predictions[0], predictions[1], sizeof predictions[0]);
     ck_assert_mem_eq(labels[0], labels[1], sizeof labels[0]);
+    for (int c = 0; c < lm_cortex_chunks(b->small->cortex); c++)
+        ck_assert(b->loads[c] == 1 && b->done[c] == 1);
 }
 
-/* Row i of networks x rules: to forget changes no bit, also on threads that hand chunks over,
- * and each chunk is loaded and done once. */
+/* Row i of networks x rules: to forget changes no bit. */
 START_TEST(forgetting_changes_no_bit) {
     const struct lm_rule *rule = lm_rules()[_i / 3];
-    const char *name = networks[_i % 3];
-    struct small_cortex *source = small_cortex_create(name, 0, BATCH, CHUNK, 1);
-    struct watch keeps, forgets;
-    run(&keeps, source, name, 1, rule, false);
+    struct pair pair;
     for (int threads = 1; threads <= THREADS; threads++) {
-        run(&forgets, source, name, threads, rule, true);
-        expect_the_same(&forgets, &keeps, rule->name);
-        for (int c = 0; c < CHUNKS; c++)
-            ck_assert(forgets.loads[c] == 1 && forgets.done[c] == 1);
-        small_cortex_destroy(forgets.small);
+        run_pair(&pair, networks[_i % 3], threads, rule, 7);
+        expect_the_same(&pair, rule->name);
+        clear_pair(&pair);
     }
-    small_cortex_destroy(keeps.small);
-    small_cortex_destroy(source);
 }
 END_TEST
 
-/* Steps enough for chunks to change threads: they are done when the last of them is. */
+/* Nor where steps are enough for chunks to change threads: they are done when the last is. */
 START_TEST(chunks_that_change_threads_are_done_once) {
-    enum { STEPS = 400 };
-    const struct lm_rule *rule = lm_rule_find("strict", "deviation");
-    struct small_cortex *source = small_cortex_create("conv", 0, BATCH, CHUNK, 1);
-    struct watch keeps, forgets;
-    run_in(&keeps, source, small_cortex_create("conv", 0, BATCH, CHUNK, 1), rule, STEPS, false);
-    run_in(&forgets, source, small_cortex_create("conv", 0, BATCH, CHUNK, 2), rule, STEPS,
-           true);
-    expect_the_same(&forgets, &keeps, "strict");
-    for (int c = 0; c < CHUNKS; c++)
-        ck_assert(forgets.loads[c] == 1 && forgets.done[c] == 1);
-    small_cortex_destroy(keeps.small);
-    small_cortex_destroy(forgets.small);
-    small_cortex_destroy(source);
+    struct pair pair;
+    run_pair(&pair, "conv", 2, lm_rule_find("strict", "deviation"), 400);
+    expect_the_same(&pair, "400 steps");
+    clear_pair(&pair);
 }
 END_TEST
 
 /* One thread has all chunks in the same memory, one behind the other; kept ones have each their
  * own. The next batch may be kept again. */
 START_TEST(chunks_that_forget_share_memory) {
-    const struct lm_rule *rule = lm_rule_find("strict", "deviation");
-    struct small_cortex *source = small_cortex_create("conv", 0, BATCH, CHUNK, 1);
-    struct watch keeps, forgets;
-    run(&keeps, source, "conv", 1, rule, false);
-    run(&forgets, source, "conv", 1, rule, true);
+    struct pair pair;
+    run_pair(&pair, "conv", 1, lm_rule_find("strict", "deviation"), 7);
     for (int c = 1; c < CHUNKS; c++) {
-        ck_assert(forgets.first[c] == forgets.first[0]);
-        ck_assert(keeps.first[c] != keeps.first[0]);
+        ck_assert(pair.forgets.first[c] == pair.forgets.first[0]);
+        ck_assert(pair.keeps.first[c] != pair.keeps.first[0]);
     }
-    const struct lm_layer *layer = lm_cortex_layer(forgets.small->cortex, 0);
-    lm_cortex_set_batch(forgets.small->cortex, BATCH);
+    const struct lm_layer *layer = lm_cortex_layer(pair.forgets.small->cortex, 0);
+    lm_cortex_set_batch(pair.forgets.small->cortex, BATCH);
     for (int c = 1; c < CHUNKS; c++)
         ck_assert(layer->chunks[c].activations == layer->chunks[c].home.activations);
-    small_cortex_destroy(keeps.small);
-    small_cortex_destroy(forgets.small);
-    small_cortex_destroy(source);
+    clear_pair(&pair);
 }
 END_TEST
 
 /* Where gradients of all chunks do not fit at once, chunks keep what they learn from later. */
 START_TEST(large_layers_forget_nothing) {
-    const struct lm_rule *rule = lm_rule_find("backprop", "deviation");
-    struct small_cortex *source = small_cortex_create("wide", 0, MANY * 16, 16, 1);
-    struct watch keeps, forgets;
-    run_in(&keeps, source, small_cortex_create("wide", 0, MANY * 16, 16, 1), rule, 1, false);
-    run_in(&forgets, source, small_cortex_create("wide", 0, MANY * 16, 16, 1), rule, 1, true);
-    expect_the_same(&forgets, &keeps, "wide");
-    small_cortex_destroy(keeps.small);
-    small_cortex_destroy(forgets.small);
-    small_cortex_destroy(source);
+    struct pair pair;
+    run_pair(&pair, "wide", 1, lm_rule_find("backprop", "deviation"), 1);
+    expect_the_same(&pair, "wide");
+    clear_pair(&pair);
 }
 END_TEST
 
