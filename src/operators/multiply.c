@@ -3,8 +3,9 @@
 #include "transpose.h"
 
 enum {
-    PANEL = 48,             /* units whose weights for a block stay in the L2 cache */
-    LONG = 128,             /* inputs that high tiles are worth while for */
+    PANEL = 48,               /* units whose weights for a block stay in the L2 cache */
+    MOST = PANEL + PANEL / 2, /* fewer units than these are one panel */
+    LONG = 128,               /* inputs that high tiles are worth while for */
     PAGE = 4096,            /* bytes; what is so far apart meets in the same lines of a cache */
     ACROSS = BROAD * LANES, /* units of x that are transposed together */
     DEEP = 64,              /* inputs likewise */
@@ -75,8 +76,8 @@ INLINE void product_broad(int outs, const struct lm_multiplication *p, ptrdiff_t
     product_tile(outs < FLAT ? outs : FLAT, BROAD, p, o, b);
 }
 
-/* The most units of a tile: short sums, which begin and end often, are quicker in low ones, but
- * for those that have as many sums as the others. */
+/* The most units of a tile. Those of four vectors are low in any case; of two, short sums,
+ * which begin and end often, are quicker in low ones. */
 static ptrdiff_t highest(const struct lm_multiplication *p, int vectors) {
     if (vectors == BROAD)
         return FLAT;
@@ -104,9 +105,9 @@ static bool collide(const struct lm_multiplication *p) {
     return HIGH == TILE && p->out_step == 1 && p->in_step * (ptrdiff_t)sizeof(real) % PAGE == 0;
 }
 
-/* Units of the next panel, of so many: no small one in the end. */
+/* Units of the next panel, of so many that are left. */
 static ptrdiff_t panel_of(ptrdiff_t units) {
-    return units < PANEL + PANEL / 2 ? units : PANEL;
+    return units < MOST ? units : PANEL;
 }
 
 /* A panel of units over a block of inputs. Weights that collide are put side by side. */
@@ -164,7 +165,7 @@ static void transpose(const real *x, ptrdiff_t units, ptrdiff_t width, ptrdiff_t
 
 /* A panel's y for fewer units of x than are ACROSS. */
 static void product_few(const struct lm_multiplication *p, ptrdiff_t units) {
-    real sums[(PANEL + PANEL / 2) * ACROSS];
+    real sums[MOST * ACROSS];
     struct lm_multiplication q = *p;
     q.y = sums;
     q.y_step = ACROSS;

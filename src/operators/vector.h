@@ -4,8 +4,9 @@
  * many enough, which takes fewer instructions, a weight being loaded once for BROAD vectors.
  * Functions that work on tiles are INLINE and called with constant sizes, so that the compiler
  * keeps their arrays in registers: 12, which are enough for two multiplications and additions
- * to begin in each cycle. Where there are 32 registers, multiply.h has tiles twice as high:
- * they need each input half as often, and narrow ones are enough to keep a processor busy too.
+ * to begin in each cycle. Where there are 32 registers, multiply.h and winograd1d.h have tiles
+ * twice as high: they need each input half as often, and narrow ones are enough to keep a
+ * processor busy too.
  */
 #ifndef LAMINA_VECTOR_H
 #define LAMINA_VECTOR_H
@@ -34,8 +35,7 @@ enum {
     BROAD = 4,
     LANES = VECTOR_BYTES / sizeof(real),
     LINE = 64, /* bytes of a cache line, over whose ends vectors are not to reach */
-    FETCHES =
-        VECTOR_BYTES < 64, /* nothing is gained by it where each load is of a whole line */
+    FETCHES = VECTOR_BYTES < 64, /* ahead, which is not worth it where a load is a line */
     /* every width is a multiple; if it is WIDE, there is to be no code beside that for WIDE */
     NARROW = LM_LANE / LANES < WIDE ? LM_LANE / LANES : WIDE,
 };

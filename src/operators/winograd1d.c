@@ -37,7 +37,7 @@ struct meeting {
     struct lm_range columns; /* likewise, where it is a single one */
     const real *x[ROWS];     /* the inputs there, transformed if it is four columns */
     ptrdiff_t x_place;       /* from one place of theirs, or column, to the next */
-    ptrdiff_t x_channel;     /* from one channel to the next */
+    ptrdiff_t x_channel;     /* from one channel to the next, where it is a single one */
     const struct lm_relaxation *relaxation;
 };
 

@@ -7,7 +7,8 @@
  * products of u and v are summed over the rows of the kernel and the input channels, in
  * registers, and y = A^T m of these sums are the outputs: 6 products where 12 were needed.
  * Transformed inputs are made once for all output channels and for the three rows of outputs
- * that meet them, and stay in the nearest cache.
+ * that meet them, and stay in the nearest cache. Columns that are left over when they go four
+ * by four are summed plainly, but for three, which are done as four.
  *
  * Rounding is about twice that of plain sums, relative to what is made: too much for values
  * that others like them are subtracted from (lm_operator.plain). */
