@@ -1,7 +1,6 @@
 #include "cortex.h"
 
 #include "comm.h"
-#include "estimate.h"
 #include "flops.h"
 #include "learning.h"
 #include "memory.h"
@@ -271,12 +270,15 @@ static void estimate_steps(const struct lm_cortex *cortex, const struct lm_passe
     lm_free(flops);
 }
 
-/* Of one input that changes threads: its state comes from another processor's caches. */
-static double estimate_handover(const struct lm_cortex *cortex) {
+/* Of one input that changes threads, while a processor could do so many operations for each
+ * byte: its state comes from another one's caches; and where chunks take places in turn, so do
+ * two places that would else have stayed where they are. */
+static double estimate_handover(const struct lm_cortex *cortex, bool places) {
+    enum { FLOPS_PER_BYTE = 10 }; /* 100 GF/s, 10 GB/s */
     double bytes = 0;
     for (int i = 0; i < cortex->nodes.n; i++)
         bytes += (double)lm_plan_bytes_per_input(cortex->nodes.node[i].layer->plan);
-    return LM_FLOPS_PER_BYTE * bytes;
+    return FLOPS_PER_BYTE * (places ? 3 : 1) * bytes;
 }
 
 /* --- learning ------------------------------------------------------------------------ */
@@ -361,7 +363,7 @@ void lm_cortex_run(struct lm_cortex *cortex, const struct lm_passes *passes) {
                                        n ? lm_width(lm_cortex_count(cortex, n - 1)) : 0,
                                    .steps = steps,
                                    .left = left,
-                                   .handover = estimate_handover(cortex),
+                                   .handover = estimate_handover(cortex, places),
                                    .reached = cortex->reached};
     const struct job job = {passes, begun,
                             steps,  cortex->nodes.has_links ? NULL : &schedule,

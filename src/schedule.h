@@ -1,16 +1,17 @@
 /* Schedule: which thread does which steps of which chunks.
  *
  * Chunks need not know of each other, but the steps of one follow each other. A thread takes a
- * chunk through all of its steps, while it stays in cache, and then the next one. Whole chunks
- * seldom come out even (10 chunks on 4 threads, a last chunk of a few inputs, a core that
- * others use too), so the last ones, a few more than there are threads, go from thread to
- * thread: who is free takes the one with most left to do, and of n threads does 1 / (n + 1) of
- * that. So they come to their ends together, in ever smaller parts. (Chunks that may be
- * interrupted can come out even: R. McNaughton, "Scheduling with deadlines and loss functions",
- * Management Science 6, 1959. To go on with the longest keeps them so when nobody knows how
- * fast threads will be.) But a chunk's state comes from one processor's caches to the other's,
- * and where that takes long, measured by what a chunk takes, all of them stay whole. No bit
- * depends on the schedule. */
+ * chunk through all of its steps, while it stays in cache, and then the next one. Each has its
+ * own part of the batch, and when that is done takes what others have not begun.
+ *
+ * Whole chunks seldom come out even (10 chunks on 4 threads, a last chunk of a few inputs).
+ * Where a border between two parts of the same size lies within a chunk, the second thread
+ * begins with the first steps of it, and the first one ends with the others, so that all come
+ * to their ends together and of n threads n - 1 chunks change theirs, which is as few as can be
+ * (R. McNaughton, "Scheduling with deadlines and loss functions", Management Science 6, 1959).
+ * But such a chunk's state comes from one processor's caches to another's, so that all of them
+ * stay whole unless that makes the batch shorter, by its price too. No bit depends on the
+ * schedule. */
 #ifndef LAMINA_SCHEDULE_H
 #define LAMINA_SCHEDULE_H
 
@@ -40,8 +41,7 @@ struct lm_turn {
 };
 
 /* What thread `thread` < threads is to do next; false: nothing more. The steps before are done.
- * Of whole chunks it takes first those of its own part of the batch. Thread-safe, and so is the
- * next. */
+ * Thread-safe, and so is the next. */
 bool lm_schedule_take(struct lm_schedule *schedule, int thread, struct lm_turn *turn);
 
 /* It is done. */

@@ -1,5 +1,5 @@
 /* Schedule: threads do every step of every chunk once and in order, each chunk in one go but
- * for the last ones, and come to their ends together, however fast each of them is. */
+ * for one between two threads, and come to their ends together. */
 #include "schedule.h"
 
 #include "runner.h"
@@ -97,76 +97,83 @@ static double wait_of(const struct play *play) {
     return last - first;
 }
 
-/* 300 inputs in chunks of 32 and 20 steps: the ends of two threads lie no farther apart than a
- * step takes, and those of more, or of unlike ones, than a fifth of a chunk. */
+/* 300 inputs in chunks of 32, which would not come out even as wholes: the ends of threads lie
+ * no farther apart than a step takes, steps being alike or a feedforward pass, a sweep and
+ * learning in two parts. */
 START_TEST(threads_end_together) {
-    static const double speeds[][THREADS] = {
-        {1, 1, 1, 1, 1, 1, 1}, {1, 0.8, 1, 1, 0.9, 1, 1}, {0.7, 1, 1.1, 1, 1, 0.8, 1}};
+    static const double few[] = {5, 1, 4, 3};
+    static const int uneven[] = {3, 4, 6, 7};
     struct play play;
-    for (int k = 0; k < 3; k++)
-        for (int threads = 2; threads <= 5; threads++) {
-            begin(&play, threads, 10, STEPS, NULL);
-            run(&play, speeds[k]);
-            double most = threads == 2 && k == 0 ? WIDTH : WIDTH * STEPS / 5 / 0.7;
-            ck_assert_msg(wait_of(&play) <= most, "%d threads, speeds %d: %g", threads, k,
-                          wait_of(&play));
-        }
+    for (int i = 0; i < 4; i++) {
+        begin(&play, uneven[i], 10, STEPS, NULL);
+        run(&play, NULL);
+        ck_assert_msg(wait_of(&play) <= WIDTH, "%d threads: %g", uneven[i], wait_of(&play));
+        begin(&play, uneven[i], 10, 4, few);
+        run(&play, NULL);
+        ck_assert_msg(wait_of(&play) <= WIDTH * 5, "%d threads: %g", uneven[i], wait_of(&play));
+    }
 }
 END_TEST
 
-/* A third of what is left is one step where the first costs most, three where the last does;
- * and a narrow chunk that nobody has begun has more left than a wide one past its costly step.
- */
+/* Of unlike threads the quick ones take chunks of the others: none waits for longer than the
+ * slowest one has a chunk. */
+START_TEST(quick_threads_help_slow_ones) {
+    static const double speeds[][THREADS] = {{1, 0.5, 1, 1, 0.9, 1, 1},
+                                             {0.5, 1, 1.1, 1, 1, 0.8, 1}};
+    struct play play;
+    for (int k = 0; k < 2; k++)
+        for (int threads = 2; threads <= THREADS; threads++)
+            for (int whole = 0; whole < 2; whole++) {
+                begin(&play, threads, CHUNKS, STEPS, NULL);
+                play.schedule.handover = whole * STEPS;
+                run(&play, speeds[k]);
+                ck_assert_msg(wait_of(&play) <= WIDTH * STEPS / 0.5,
+                              "%d threads, speeds %d: %g", threads, k, wait_of(&play));
+            }
+}
+END_TEST
+
+/* Of two wide chunks and a narrow one two threads have a chunk and a quarter each. The second
+ * begins with the middle one and leaves a quarter of it: three cheap steps of four, or, which
+ * is closest, nothing where the last costs three quarters. */
 START_TEST(costly_steps_count_for_more) {
-    const double first[] = {6, 1, 1, 1}, last[] = {1, 1, 1, 6};
+    const double first[] = {9, 1, 1, 1}, last[] = {1, 1, 1, 9};
     struct play play;
     struct lm_turn turn;
     begin(&play, 2, 3, 4, first);
-    ck_assert(take(&play, 0, &turn) && turn.end == 1);
+    ck_assert(take(&play, 1, &turn) && turn.chunk == 1 && turn.end == 1);
     begin(&play, 2, 3, 4, last);
-    ck_assert(take(&play, 0, &turn) && turn.end == 3);
-    begin(&play, 2, 3, 4, first);
-    for (int c = 0; c < 2; c++)
-        play.reached[c].steps = play.done[c] = 1;
-    ck_assert(take(&play, 0, &turn) && turn.chunk == 2);
+    ck_assert(take(&play, 1, &turn) && turn.chunk == 1 && turn.end == 4);
 }
 END_TEST
 
-/* A feedforward pass, a sweep and learning in two parts: no farther apart than the longest
- * step. */
-START_TEST(few_steps_end_together) {
-    const double cost[] = {5, 1, 4, 3};
+/* Of n threads n - 1 chunks change theirs. None does where that makes the batch hardly shorter
+ * (two threads, by a twentieth), and of a single thread. */
+START_TEST(few_chunks_change_threads) {
+    static const int parts[] = {0, 0, 2, 3, 0, 5};
     struct play play;
-    begin(&play, 2, 10, 4, cost);
-    run(&play, NULL);
-    ck_assert_double_le(wait_of(&play), WIDTH * 5);
+    for (int threads = 1; threads <= 6; threads++) {
+        begin(&play, threads, 10, STEPS, NULL);
+        run(&play, NULL);
+        ck_assert_int_eq(play.turns, 10 + parts[threads - 1]);
+        ck_assert_int_eq(play.parts, 2 * parts[threads - 1]);
+    }
 }
 END_TEST
 
-/* While more chunks are left than threads and one, a chunk stays with its thread; of a single
- * thread all do. */
-START_TEST(most_chunks_stay_whole) {
-    struct play play;
-    begin(&play, 2, 10, STEPS, NULL);
-    run(&play, NULL);
-    ck_assert_int_eq(play.turns - play.parts, 7);
-    begin(&play, 1, 10, STEPS, NULL);
-    run(&play, NULL);
-    ck_assert_int_eq(play.turns - play.parts, 10);
-}
-END_TEST
-
-/* All do where it costs much that they change threads: an eighth of a chunk. */
+/* Who goes on with a chunk has less to do beside, by what that costs; where it costs more than
+ * it gains, all stay whole. */
 START_TEST(chunks_stay_where_changing_is_costly) {
     struct play play;
-    begin(&play, 2, 10, STEPS, NULL);
-    play.schedule.handover = STEPS / 8.;
+    begin(&play, 4, 10, STEPS, NULL);
+    play.schedule.handover = STEPS / 4.;
+    run(&play, NULL);
+    ck_assert_int_eq(play.turns, 13);
+    ck_assert_double_eq_tol(play.end[3] - play.end[0], WIDTH * STEPS / 4., WIDTH);
+    begin(&play, 4, 10, STEPS, NULL);
+    play.schedule.handover = STEPS * 3 / 4.;
     run(&play, NULL);
     ck_assert_int_eq(play.turns, 10);
-    begin(&play, 2, 10, STEPS, NULL);
-    play.schedule.handover = STEPS / 8.1;
-    run(&play, NULL);
-    ck_assert_int_eq(play.turns - play.parts, 7);
 }
 END_TEST
 
@@ -195,7 +202,7 @@ END_TEST
 
 int main(void) {
     return RUN_TESTS("schedule", every_step_is_done_once_in_order, threads_end_together,
-                     costly_steps_count_for_more, few_steps_end_together,
-                     most_chunks_stay_whole, chunks_stay_where_changing_is_costly,
+                     quick_threads_help_slow_ones, costly_steps_count_for_more,
+                     few_chunks_change_threads, chunks_stay_where_changing_is_costly,
                      threads_have_chunks_of_their_own, nothing_is_left_when_all_are_taken);
 }
