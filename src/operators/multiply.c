@@ -27,10 +27,11 @@ INLINE void relax_tile(int outs, int vectors, bool by_error, const struct lm_mul
             relax(&by, by_error, y + k * p->y_step + v * LANES, sum[k][v]);
 }
 
-/* Units o, ..., o + outs - 1 of some vectors of inputs from b on. */
-INLINE void product_tile(int outs, int vectors, const struct lm_multiplication *p, ptrdiff_t o,
-                         ptrdiff_t b) {
-    const real *x = p->x + b, *w = p->weight + o * p->out_step;
+/* Units of some vectors of inputs at x, from their weights w, to y. */
+INLINE void multiply_tile(int outs, int vectors, const struct lm_multiplication *p,
+                          const real *w, ptrdiff_t out_step, ptrdiff_t in_step, ptrdiff_t o,
+                          ptrdiff_t b) {
+    const real *x = p->x + b;
     real *y = p->y + o * p->y_step + b;
     vec sum[HIGH][BROAD];
     for (int k = 0; k < outs; k++)
@@ -42,12 +43,12 @@ INLINE void product_tile(int outs, int vectors, const struct lm_multiplication *
         }
     const int kept = in_registers(outs, vectors);
 #pragma GCC unroll 5
-    for (ptrdiff_t i = 0; i < p->ins; i++, x += p->width, w += p->in_step) {
+    for (ptrdiff_t i = 0; i < p->ins; i++, x += p->width, w += in_step) {
         vec input[BROAD];
         for (int v = 0; v < kept; v++)
             input[v] = keep(load(x + v * LANES));
         for (int k = 0; k < outs; k++) {
-            vec weight = keep(w[k * p->out_step] - (vec){0});
+            vec weight = keep(w[k * out_step] - (vec){0});
             for (int v = 0; v < vectors; v++)
                 sum[k][v] = v < kept ? add_product(sum[k][v], weight, input[v])
                                      : add_product_at(sum[k][v], weight, x + v * LANES);
@@ -59,6 +60,12 @@ INLINE void product_tile(int outs, int vectors, const struct lm_multiplication *
         relax_tile(outs, vectors, true, p, sum, y);
     else
         relax_tile(outs, vectors, false, p, sum, y);
+}
+
+/* Units o, ..., o + outs - 1 of some vectors of inputs from b on. */
+INLINE void product_tile(int outs, int vectors, const struct lm_multiplication *p, ptrdiff_t o,
+                         ptrdiff_t b) {
+    multiply_tile(outs, vectors, p, p->weight + o * p->out_step, p->out_step, p->in_step, o, b);
 }
 
 INLINE void product_wide(int outs, const struct lm_multiplication *p, ptrdiff_t o,
@@ -129,20 +136,67 @@ static void product_panel(const struct lm_multiplication *p) {
         product_vectors(&q, b, NARROW);
 }
 
+/* --- packed weights --------------------------------------------------------------------- */
+
+_Static_assert((int)LM_PACK == (int)TILE, "a tile is as high as weights are packed for");
+
+INLINE void packed_tile(int outs, int vectors, const struct lm_multiplication *p, const real *w,
+                        ptrdiff_t o, ptrdiff_t b) {
+    multiply_tile(outs, vectors, p, w, 1, outs, o, b);
+}
+
+/* Units o, ..., o + outs - 1, whose weights of the block begin at w. */
+static void packed_units(ptrdiff_t outs, const struct lm_multiplication *p, const real *w,
+                         ptrdiff_t o) {
+    ptrdiff_t b = 0;
+    for (; b + FULL * LANES <= p->width; b += FULL * LANES) {
+        WITH_CHANNELS(outs, packed_tile, FULL, p, w, o, b)
+    }
+    for (; FULL > WIDE && b + WIDE * LANES <= p->width; b += WIDE * LANES) {
+        WITH_CHANNELS(outs, packed_tile, WIDE, p, w, o, b)
+    }
+    for (; NARROW < WIDE && b < p->width; b += NARROW * LANES) {
+        WITH_CHANNELS(outs, packed_tile, NARROW, p, w, o, b)
+    }
+}
+
+/* With inputs from `first` on of `ins` that the weights are packed for. */
+static void multiply_packed(const struct lm_multiplication *p, ptrdiff_t first, ptrdiff_t ins) {
+    for (ptrdiff_t o = 0; o < p->outs; o += LM_PACK) {
+        ptrdiff_t outs = least(LM_PACK, p->outs - o);
+        packed_units(outs, p, p->weight + o * ins + first * outs, o);
+    }
+}
+
+/* --- block by block ---------------------------------------------------------------------- */
+
+/* With weights that have steps. */
+static void multiply_panels(const struct lm_multiplication *p) {
+    for (ptrdiff_t o = 0, outs; o < p->outs; o += outs) {
+        struct lm_multiplication q = *p;
+        outs = panel_of(p->outs - o);
+        q.outs = outs;
+        q.weight += o * p->out_step;
+        q.bias = p->bias ? p->bias + o : NULL;
+        q.y += o * p->y_step;
+        product_panel(&q);
+    }
+}
+
 void lm_multiply(const struct lm_multiplication *p) {
-    for (ptrdiff_t i = 0; i < p->ins; i += LM_BLOCK)
-        for (ptrdiff_t o = 0, outs; o < p->outs; o += outs) {
-            struct lm_multiplication q = *p;
-            outs = panel_of(p->outs - o);
-            q.ins = least(LM_BLOCK, p->ins - i);
-            q.outs = outs;
-            q.weight += i * p->in_step + o * p->out_step;
-            q.bias = p->bias ? p->bias + o : NULL;
-            q.adds = p->adds || i > 0;
-            q.x += i * p->width;
-            q.y += o * p->y_step;
-            product_panel(&q);
-        }
+    ptrdiff_t blocks = (p->ins + LM_BLOCK - 1) / LM_BLOCK;
+    for (ptrdiff_t k = 0; k < blocks; k++) {
+        struct lm_multiplication q = *p;
+        ptrdiff_t first = k * p->ins / blocks;
+        q.ins = (k + 1) * p->ins / blocks - first;
+        q.adds = p->adds || k > 0;
+        q.x += first * p->width;
+        q.weight += p->packed ? 0 : first * p->in_step;
+        if (p->packed)
+            multiply_packed(&q, first, p->ins);
+        else
+            multiply_panels(&q);
+    }
 }
 
 /* --- gradients -----------------------------------------------------------------------------

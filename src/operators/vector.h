@@ -33,6 +33,7 @@ enum {
     HIGH = REGISTERS / 16 * TILE,
     FLAT = HIGH / 2,
     BROAD = 4,
+    FULL = TILE * BROAD < REGISTERS ? BROAD : WIDE, /* vectors that TILE channels can have */
     LANES = VECTOR_BYTES / sizeof(real),
     LINE = 64, /* bytes of a cache line, over whose ends vectors are not to reach */
     FETCHES = VECTOR_BYTES < 64, /* ahead, which is not worth it where a load is a line */

@@ -127,10 +127,20 @@ INLINE void transform_back(struct lm_range rows, struct lm_range columns, const 
         }
 }
 
+/* The outputs of a tile that are written next: those at `to`, most likely. */
+INLINE void fetch_outputs(const struct lm_correlation *k, struct lm_range rows,
+                          struct lm_range columns, ptrdiff_t inputs, const real *to) {
+    for (ptrdiff_t i = rows.from; i < rows.to; i++)
+        for (ptrdiff_t j = columns.from; j < columns.to; j++)
+            for (ptrdiff_t b = 0; b < inputs; b += LINE / (ptrdiff_t)sizeof(real))
+                __builtin_prefetch(to + (i * k->columns.out + j) * k->width + b, 1);
+}
+
 /* The outputs of a block in the channels [o, end). */
 static void transform_sums(const struct lm_correlation *k, const struct block *block,
                            const struct transformed *t, ptrdiff_t o, ptrdiff_t end) {
     const struct lm_range all = {0, OUTS}, rows = there(block->row, OUTS, k->rows.count);
+    const ptrdiff_t channel = k->rows.out * k->columns.out * k->width;
     const real *from = t->number;
     for (; o < end; o++)
         for (ptrdiff_t tile = 0; tile < block->tiles; tile++) {
@@ -141,6 +151,7 @@ static void transform_sums(const struct lm_correlation *k, const struct block *b
             real bias = k->bias ? k->bias[o] : 0;
             real *to = k->out + block->input +
                        (row * k->columns.out + k->columns.first + column) * k->width;
+            fetch_outputs(k, rows, columns, block->inputs, to + channel);
             for (ptrdiff_t b = 0; b < block->inputs; b += LANES, from += LANES)
                 if (whole)
                     transform_back(all, all, from, t->place, bias, k, to + b);
@@ -151,46 +162,20 @@ static void transform_sums(const struct lm_correlation *k, const struct block *b
 
 /* --- weights ------------------------------------------------------------------------------ */
 
-/* Transformed weights: (places, `slow` channels, `fast` channels and room up to `row`). */
+/* Transformed weights: those of each place in packed order (multiply.h), with room for a vector
+ * behind them. */
 struct weights {
-    bool outs_fast; /* output channels are the fast ones; else input channels */
-    ptrdiff_t slow, fast, row, place;
-    ptrdiff_t slow_step, fast_step; /* in the weights as they are given */
+    ptrdiff_t place; /* from one place to the next */
     real *number;
 };
 
-/* Room for n numbers in an odd number of lines: rows of them meet in all lines of a cache. */
-static ptrdiff_t row_of(ptrdiff_t n) {
-    const ptrdiff_t line = LINE / (ptrdiff_t)sizeof(real);
-    return ((n + line - 1) / line | 1) * line;
-}
-
-/* Channels whose weights are near each other are the fast ones. */
-static struct weights weights_of(const struct lm_correlation *k) {
-    struct weights w = {.outs_fast = k->weight_out < k->weight_in};
-    w.slow = w.outs_fast ? k->in_channels : k->out_channels;
-    w.fast = w.outs_fast ? k->out_channels : k->in_channels;
-    w.slow_step = w.outs_fast ? k->weight_in : k->weight_out;
-    w.fast_step = w.outs_fast ? k->weight_out : k->weight_in;
-    w.row = row_of(w.fast);
-    w.place = w.slow * w.row;
-    return w;
-}
-
-/* U of up to LANES channels, the first of which has its first tap at g. */
-static void transform_taps(const struct lm_correlation *k, const struct weights *w,
-                           const real *g, ptrdiff_t channels, real *u) {
-    real gathered[TAPS][TAPS][LANES] = {{{0}}};
-    for (ptrdiff_t c = 0; c < channels; c++)
-        for (ptrdiff_t i = 0; i < TAPS; i++)
-            for (ptrdiff_t j = 0; j < TAPS; j++)
-                gathered[i][j][c] =
-                    g[c * w->fast_step + i * k->rows.weight_step + j * k->columns.weight_step];
+/* U of a vector of taps. */
+static void transform_taps(real g[TAPS][TAPS][LANES], const struct weights *w, real *u) {
     vec half[SIDE][TAPS];
     for (int j = 0; j < TAPS; j++) {
         vec taps[TAPS], to[SIDE];
         for (int i = 0; i < TAPS; i++)
-            taps[i] = load(gathered[i][j]);
+            taps[i] = load(g[i][j]);
         line_of_taps(taps, to);
         for (int i = 0; i < SIDE; i++)
             half[i][j] = to[i];
@@ -203,11 +188,29 @@ static void transform_taps(const struct lm_correlation *k, const struct weights 
     }
 }
 
+/* Those of some output channels, vector after vector in packed order, to u. What the last one
+ * has too many is written behind them, where the next channels are written after it. */
+static void transform_pack(const struct lm_correlation *k, const struct weights *w, ptrdiff_t o,
+                           ptrdiff_t outs, real *u) {
+    const ptrdiff_t row = k->rows.weight_step, column = k->columns.weight_step;
+    real taps[TAPS][TAPS][LANES] = {{{0}}};
+    ptrdiff_t n = 0, all = outs * k->in_channels;
+    for (ptrdiff_t c = 0; c < k->in_channels; c++)
+        for (ptrdiff_t p = 0; p < outs; p++) {
+            const real *g = k->weight + (o + p) * k->weight_out + c * k->weight_in;
+            for (ptrdiff_t i = 0; i < TAPS; i++)
+                for (ptrdiff_t j = 0; j < TAPS; j++)
+                    taps[i][j][n % LANES] = g[i * row + j * column];
+            n++;
+            if (n % LANES == 0 || n == all)
+                transform_taps(taps, w, u + (n - 1) / LANES * LANES);
+        }
+}
+
 static void transform_weights(const struct lm_correlation *k, const struct weights *w) {
-    for (ptrdiff_t s = 0; s < w->slow; s++)
-        for (ptrdiff_t f = 0; f < w->fast; f += LANES)
-            transform_taps(k, w, k->weight + s * w->slow_step + f * w->fast_step,
-                           least(LANES, w->fast - f), w->number + s * w->row + f);
+    for (ptrdiff_t o = 0; o < k->out_channels; o += LM_PACK)
+        transform_pack(k, w, o, least(LM_PACK, k->out_channels - o),
+                       w->number + o * k->in_channels);
 }
 
 /* --- going through the tiles ---------------------------------------------------------------
@@ -222,20 +225,28 @@ static ptrdiff_t tiles_from(const struct lm_axis *axis, ptrdiff_t first) {
     return (axis->count - first + OUTS - 1) / OUTS;
 }
 
-/* Transformed inputs of a block, and sums that are transformed back in one go: both stay in the
- * L2 cache. */
-static ptrdiff_t nearest(void) {
-    return (ptrdiff_t)(lm_near_bytes() / 2 / sizeof(real));
+/* Numbers in so many eighths of the L2 cache. */
+static ptrdiff_t near_numbers(ptrdiff_t eighths) {
+    return (ptrdiff_t)lm_near_bytes() / 8 * eighths / (ptrdiff_t)sizeof(real);
 }
 
-/* Tiles x inputs of a block: as many as stay near, in units of AT_LEAST. */
-static ptrdiff_t near_size(ptrdiff_t in_channels) {
-    return most(nearest() / (PLACES * in_channels) / AT_LEAST, 1) * AT_LEAST;
+/* Whether the transformed inputs of a block stay in the L2 cache while all weights go by. */
+static bool stays_near(ptrdiff_t in_channels, ptrdiff_t size) {
+    return PLACES * in_channels * size <= near_numbers(5);
 }
 
-/* Output channels of so many tiles x inputs, likewise. */
-static ptrdiff_t group_size(ptrdiff_t numbers) {
-    return most(nearest() / (PLACES * numbers) / HIGH, 1) * HIGH;
+/* Tiles x inputs of a block. The more they are, the less often all weights are read; but where
+ * inputs do not stay near, they are written and read as well. */
+static ptrdiff_t widest(ptrdiff_t in_channels, ptrdiff_t out_channels) {
+    const ptrdiff_t size = 2 * AT_LEAST;
+    return stays_near(in_channels, size) || out_channels >= 2 * size ? size : AT_LEAST;
+}
+
+/* Output channels whose sums are there at a time: a few that stay near too, or, where inputs
+ * come from afar for each of such groups, all. */
+static ptrdiff_t group_size(ptrdiff_t in_channels, ptrdiff_t out_channels, ptrdiff_t size) {
+    ptrdiff_t groups = most(near_numbers(1) / (PLACES * size) / HIGH, 1);
+    return stays_near(in_channels, size) ? least(groups * HIGH, out_channels) : out_channels;
 }
 
 /* `size` tiles x inputs, or those of a row if they are fewer. */
@@ -283,9 +294,8 @@ static void correlate_block(const struct lm_correlation *k, const struct block *
                 .outs = end - o,
                 .ins = k->in_channels,
                 .width = width,
-                .weight = w->number + place * w->place + o * (w->outs_fast ? 1 : w->row),
-                .out_step = w->outs_fast ? 1 : w->row,
-                .in_step = w->outs_fast ? w->row : 1,
+                .weight = w->number + place * w->place + o * k->in_channels,
+                .packed = true,
                 .x = with->inputs.number + place * with->inputs.place,
                 .y = with->sums.number + place * with->sums.place,
                 .y_step = width});
@@ -295,20 +305,16 @@ static void correlate_block(const struct lm_correlation *k, const struct block *
 
 /* For the weights, and a block of what both sides' channels are transformed to. */
 size_t lm_winograd_room(ptrdiff_t in, ptrdiff_t out) {
-    ptrdiff_t weights = most(in * row_of(out), out * row_of(in));
-    ptrdiff_t numbers = most(LONG, most(near_size(in), near_size(out)));
-    ptrdiff_t blocks = (in + out) * numbers + 2 * APART;
-    ptrdiff_t sums = most(nearest() / PLACES, HIGH * numbers);
-    return lm_product(PLACES, (size_t)(weights + blocks + sums));
+    ptrdiff_t numbers = most(LONG, 2 * AT_LEAST);
+    return lm_product(PLACES, (size_t)(in * out + (in + out) * numbers + 3 * APART));
 }
 
 void lm_winograd_correlate(const struct lm_correlation *k) {
-    ptrdiff_t numbers = block_size(k, near_size(k->in_channels));
-    ptrdiff_t group = least(group_size(numbers), k->out_channels);
-    ptrdiff_t inputs = k->in_channels * numbers + APART, sums = group * numbers + APART;
-    struct weights w = weights_of(k);
-    w.number =
-        lm_allocate_room(lm_winograd_room(k->in_channels, k->out_channels), sizeof(real));
+    ptrdiff_t in = k->in_channels, out = k->out_channels;
+    ptrdiff_t numbers = block_size(k, widest(in, out)), group = group_size(in, out, numbers);
+    ptrdiff_t inputs = in * numbers + APART, sums = group * numbers + APART;
+    struct weights w = {.place = in * out + APART};
+    w.number = lm_allocate_room(lm_winograd_room(in, out), sizeof(real));
     real *v = w.number + PLACES * w.place;
     struct correlating with = {w, {v, inputs}, {v + PLACES * inputs, sums}, group};
     transform_weights(k, &w);
