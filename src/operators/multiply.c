@@ -106,10 +106,10 @@ static void product_vectors(const struct lm_multiplication *p, ptrdiff_t b, int 
     }
 }
 
-/* Whether the lines of weights that a tile reads push each other out of the cache before the
- * next tile has had its part of them, which is a matter of low tiles. */
+/* Whether the lines of weights that a tile reads push each other out of the caches before the
+ * next tile has had its part of them. */
 static bool collide(const struct lm_multiplication *p) {
-    return HIGH == TILE && p->out_step == 1 && p->in_step * (ptrdiff_t)sizeof(real) % PAGE == 0;
+    return p->out_step == 1 && p->in_step * (ptrdiff_t)sizeof(real) % PAGE == 0;
 }
 
 /* Units of the next panel, of so many that are left. */

@@ -49,6 +49,20 @@ static struct patch patch_at(const real *images, ptrdiff_t rows, ptrdiff_t colum
                           width, images + (row * columns + column) * width};
 }
 
+/* The numbers `ahead` of those of a patch, which most likely are read next, or written. */
+INLINE void fetch(const struct patch *patch, ptrdiff_t ahead, ptrdiff_t inputs, bool write) {
+    const ptrdiff_t line = LINE / (ptrdiff_t)sizeof(real);
+    for (ptrdiff_t i = patch->rows.from; i < patch->rows.to; i++)
+        for (ptrdiff_t j = patch->columns.from; j < patch->columns.to; j++)
+            for (ptrdiff_t b = 0; b < inputs; b += line) {
+                const real *at = patch->first + ahead + i * patch->row + j * patch->column + b;
+                if (write)
+                    __builtin_prefetch(at, 1);
+                else
+                    __builtin_prefetch(at);
+            }
+}
+
 /* V = B^T d B, or A e A^T, of one tile and a vector of inputs. */
 INLINE void transform_patch(int size, struct lm_range rows, struct lm_range columns,
                             const struct patch *patch, const real *first,
@@ -100,6 +114,7 @@ static void transform_inputs(const struct lm_correlation *k, const struct block 
                 patch_at(k->in + c * size + block->input, k->rows.in, k->columns.in, k->width,
                          block->row - k->rows.padding,
                          block->column + tile * OUTS - k->columns.padding, INS);
+            fetch(&patch, size, block->inputs, false);
             transform_vectors(INS, &patch, block->inputs, t, at);
         }
 }
@@ -127,15 +142,6 @@ INLINE void transform_back(struct lm_range rows, struct lm_range columns, const 
         }
 }
 
-/* The outputs of a tile that are written next: those at `to`, most likely. */
-INLINE void fetch_outputs(const struct lm_correlation *k, struct lm_range rows,
-                          struct lm_range columns, ptrdiff_t inputs, const real *to) {
-    for (ptrdiff_t i = rows.from; i < rows.to; i++)
-        for (ptrdiff_t j = columns.from; j < columns.to; j++)
-            for (ptrdiff_t b = 0; b < inputs; b += LINE / (ptrdiff_t)sizeof(real))
-                __builtin_prefetch(to + (i * k->columns.out + j) * k->width + b, 1);
-}
-
 /* The outputs of a block in the channels [o, end). */
 static void transform_sums(const struct lm_correlation *k, const struct block *block,
                            const struct transformed *t, ptrdiff_t o, ptrdiff_t end) {
@@ -151,7 +157,8 @@ static void transform_sums(const struct lm_correlation *k, const struct block *b
             real bias = k->bias ? k->bias[o] : 0;
             real *to = k->out + block->input +
                        (row * k->columns.out + k->columns.first + column) * k->width;
-            fetch_outputs(k, rows, columns, block->inputs, to + channel);
+            const struct patch patch = {rows, columns, k->columns.out * k->width, k->width, to};
+            fetch(&patch, channel, block->inputs, true);
             for (ptrdiff_t b = 0; b < block->inputs; b += LANES, from += LANES)
                 if (whole)
                     transform_back(all, all, from, t->place, bias, k, to + b);
@@ -341,6 +348,7 @@ static void transform_errors(const struct lm_correlation *k, const struct block 
             struct patch patch =
                 patch_at(error + o * size + block->input, k->rows.out, k->columns.out, k->width,
                          block->row, block->column + tile * OUTS, OUTS);
+            fetch(&patch, size, block->inputs, false);
             transform_vectors(OUTS, &patch, block->inputs, t, at);
         }
 }
