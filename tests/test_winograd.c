@@ -15,18 +15,19 @@
 static const struct test_case {
     ptrdiff_t in_channels, out_channels, rows, columns, row_padding, column_padding, width;
 } cases[] = {
-    {1, 1, 3, 3, 0, 0, 16},    /* one output */
-    {3, 5, 6, 6, 0, 0, 32},    /* one tile */
-    {3, 5, 4, 4, 1, 1, 16},    /* ... on padding all around */
-    {2, 3, 9, 7, 1, 1, 48},    /* tiles that are partly outside */
-    {4, 2, 8, 11, 0, 2, 16},   /* columns of padding */
-    {2, 2, 1, 2, 3, 4, 32},    /* tiles of padding alone */
-    {2, 60, 5, 6, 1, 1, 32},   /* more output channels than go in one go */
-    {70, 17, 6, 5, 1, 1, 16},  /* more inputs than a gradient transposes together */
-    {200, 3, 4, 5, 1, 1, 48},  /* more than are summed up in one go */
-    {5, 4, 6, 30, 1, 1, 64},   /* a row of tiles in several blocks */
-    {10, 13, 4, 6, 1, 2, 16},  /* along rows: the most channels; outputs in several goes */
-    {10, 5, 13, 13, 0, 0, 48}, /* ... and three columns behind the others */
+    {1, 1, 3, 3, 0, 0, 16},     /* one output */
+    {3, 5, 6, 6, 0, 0, 32},     /* one tile */
+    {3, 5, 4, 4, 1, 1, 16},     /* ... on padding all around */
+    {2, 3, 9, 7, 1, 1, 48},     /* tiles that are partly outside */
+    {4, 2, 8, 11, 0, 2, 16},    /* columns of padding */
+    {2, 2, 1, 2, 3, 4, 32},     /* tiles of padding alone */
+    {2, 60, 5, 6, 1, 1, 32},    /* more output channels than go in one go */
+    {70, 17, 6, 5, 1, 1, 16},   /* more inputs than a gradient transposes together */
+    {200, 3, 4, 5, 1, 1, 48},   /* more than are summed up in one go */
+    {150, 130, 1, 5, 1, 1, 32}, /* inputs that do not stay near, and outputs in one go */
+    {5, 4, 6, 30, 1, 1, 64},    /* a row of tiles in several blocks */
+    {10, 13, 4, 6, 1, 2, 16},   /* along rows: the most channels; outputs in several goes */
+    {10, 5, 13, 13, 0, 0, 48},  /* ... and three columns behind the others */
 };
 enum { CASES = sizeof cases / sizeof *cases, TAPS = 9 };
 

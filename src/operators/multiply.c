@@ -38,7 +38,8 @@ INLINE void multiply_tile(int outs, int vectors, const struct lm_multiplication 
         for (int v = 0; v < vectors; v++) {
             sum[k][v] = p->adds ? load(y + k * p->y_step + v * LANES)
                                 : (p->bias ? p->bias[o + k] : 0) - (vec){0};
-            if (FETCHES && v * VECTOR_BYTES % LINE == 0) /* most likely the next tile's */
+            if ((FETCHES || p->adds) &&
+                v * VECTOR_BYTES % LINE == 0) /* most likely the next tile's */
                 __builtin_prefetch(y + (k + outs) * p->y_step + v * LANES, 1);
         }
     const int kept = in_registers(outs, vectors);
