@@ -41,8 +41,8 @@ static double share_of(const struct lm_schedule *schedule) {
     return is_worth && share >= cost_from(schedule, 0, 0) ? share : 0;
 }
 
-/* Where a thread's part begins: steps .. of that chunk are the end of the part before, and
- * those before them the beginning of its own. */
+/* Where a thread's part begins: with the first `steps` steps of `chunk`. The others of that are
+ * the end of the part before. */
 struct border {
     int chunk;
     long steps;

@@ -27,19 +27,19 @@ INLINE void relax_tile(int outs, int vectors, bool by_error, const struct lm_mul
             relax(&by, by_error, y + k * p->y_step + v * LANES, sum[k][v]);
 }
 
-/* Units of some vectors of inputs at x, from their weights w, to y. */
+/* Units o, ..., o + outs - 1 of some vectors of inputs from b on, by the weights at w. */
 INLINE void multiply_tile(int outs, int vectors, const struct lm_multiplication *p,
                           const real *w, ptrdiff_t out_step, ptrdiff_t in_step, ptrdiff_t o,
                           ptrdiff_t b) {
     const real *x = p->x + b;
     real *y = p->y + o * p->y_step + b;
+    const bool fetches = FETCHES || p->adds; /* where most likely the next tile is */
     vec sum[HIGH][BROAD];
     for (int k = 0; k < outs; k++)
         for (int v = 0; v < vectors; v++) {
             sum[k][v] = p->adds ? load(y + k * p->y_step + v * LANES)
                                 : (p->bias ? p->bias[o + k] : 0) - (vec){0};
-            if ((FETCHES || p->adds) &&
-                v * VECTOR_BYTES % LINE == 0) /* most likely the next tile's */
+            if (fetches && v * VECTOR_BYTES % LINE == 0)
                 __builtin_prefetch(y + (k + outs) * p->y_step + v * LANES, 1);
         }
     const int kept = in_registers(outs, vectors);
@@ -63,7 +63,6 @@ INLINE void multiply_tile(int outs, int vectors, const struct lm_multiplication 
         relax_tile(outs, vectors, false, p, sum, y);
 }
 
-/* Units o, ..., o + outs - 1 of some vectors of inputs from b on. */
 INLINE void product_tile(int outs, int vectors, const struct lm_multiplication *p, ptrdiff_t o,
                          ptrdiff_t b) {
     multiply_tile(outs, vectors, p, p->weight + o * p->out_step, p->out_step, p->in_step, o, b);

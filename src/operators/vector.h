@@ -1,7 +1,8 @@
 /* Vectors of inputs, and tiles of them that are summed in registers.
  *
  * A tile is up to TILE channels x WIDE vectors; in multiply.h FLAT x BROAD where inputs are
- * many enough, which takes fewer instructions, a weight being loaded once for BROAD vectors.
+ * many enough, which takes fewer instructions, a weight being loaded once for BROAD vectors,
+ * and TILE x FULL where weights are packed.
  * Functions that work on tiles are INLINE and called with constant sizes, so that the compiler
  * keeps their arrays in registers: 12, which are enough for two multiplications and additions
  * to begin in each cycle. Where there are 32 registers, multiply.h and winograd1d.h have tiles
