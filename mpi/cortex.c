@@ -1,6 +1,7 @@
 #include "cortex.h"
 
 #include "comm.h"
+#include "estimate.h"
 #include "flops.h"
 #include "learning.h"
 #include "memory.h"
@@ -270,15 +271,14 @@ static void estimate_steps(const struct lm_cortex *cortex, const struct lm_passe
     lm_free(flops);
 }
 
-/* Of one input that changes threads, while a processor could do so many operations for each
- * byte: its state comes from another one's caches; and where chunks take places in turn, so do
- * two places that would else have stayed where they are. */
+/* Of one input that changes threads: its state leaves a processor's caches and comes to those
+ * of another; and where chunks take places in turn, so do two places that would else have
+ * stayed where they are. */
 static double estimate_handover(const struct lm_cortex *cortex, bool places) {
-    enum { FLOPS_PER_BYTE = 10 }; /* 100 GF/s, 10 GB/s */
     double bytes = 0;
     for (int i = 0; i < cortex->nodes.n; i++)
         bytes += (double)lm_plan_bytes_per_input(cortex->nodes.node[i].layer->plan);
-    return FLOPS_PER_BYTE * (places ? 3 : 1) * bytes;
+    return LM_FLOPS_PER_BYTE * 2 * (places ? 3 : 1) * bytes;
 }
 
 /* --- learning ------------------------------------------------------------------------ */

@@ -140,24 +140,23 @@ static void expect_the_same(const struct pair *pair, const char *what) {
         ck_assert(b->loads[c] == 1 && b->done[c] == 1);
 }
 
+static void forget(const char *name, int threads, const struct lm_rule *rule, long steps) {
+    struct pair pair;
+    run_pair(&pair, name, threads, rule, steps);
+    expect_the_same(&pair, rule->name);
+    clear_pair(&pair);
+}
+
 /* Row i of networks x rules: to forget changes no bit. */
 START_TEST(forgetting_changes_no_bit) {
-    const struct lm_rule *rule = lm_rules()[_i / 3];
-    struct pair pair;
-    for (int threads = 1; threads <= THREADS; threads++) {
-        run_pair(&pair, networks[_i % 3], threads, rule, 7);
-        expect_the_same(&pair, rule->name);
-        clear_pair(&pair);
-    }
+    for (int threads = 1; threads <= THREADS; threads++)
+        forget(networks[_i % 3], threads, lm_rules()[_i / 3], 7);
 }
 END_TEST
 
 /* Nor where steps are enough for chunks to change threads: they are done when the last is. */
 START_TEST(chunks_that_change_threads_are_done_once) {
-    struct pair pair;
-    run_pair(&pair, "conv", 2, lm_rule_find("strict", "deviation"), 400);
-    expect_the_same(&pair, "400 steps");
-    clear_pair(&pair);
+    forget("conv", 2, lm_rule_find("strict", "deviation"), 400);
 }
 END_TEST
 
@@ -180,10 +179,7 @@ END_TEST
 
 /* Where gradients of all chunks do not fit at once, chunks keep what they learn from later. */
 START_TEST(large_layers_forget_nothing) {
-    struct pair pair;
-    run_pair(&pair, "wide", 1, lm_rule_find("backprop", "deviation"), 1);
-    expect_the_same(&pair, "wide");
-    clear_pair(&pair);
+    forget("wide", 1, lm_rule_find("backprop", "deviation"), 1);
 }
 END_TEST
 

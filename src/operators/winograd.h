@@ -16,8 +16,8 @@
 
 #include "correlate.h"
 
-/* Reals that each of the functions below allocates between so many channels, one way or the
- * other: some four times the weights. */
+/* Reals that each of the functions below allocates at most between so many channels, one way or
+ * the other: four times the weights, and some 36 * 64 for each channel. */
 size_t lm_winograd_room(ptrdiff_t in_channels, ptrdiff_t out_channels);
 
 /* lm_correlate for axes of step 1 with 3 taps and outputs that are 1 apart. Tiles begin at
