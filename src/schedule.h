@@ -2,7 +2,8 @@
  *
  * Chunks need not know of each other, but the steps of one follow each other. A thread takes a
  * chunk through all of its steps, while it stays in cache, and then the next one. Each has its
- * own part of the batch, and when that is done takes what others have not begun.
+ * own part of the batch, and when that is done takes whole chunks of others: a thread that is
+ * quicker waits no longer than a slow one has a chunk.
  *
  * Whole chunks seldom come out even (10 chunks on 4 threads, a last chunk of a few inputs).
  * Where a border between two parts of the same size lies within a chunk, the second thread
@@ -10,8 +11,8 @@
  * to their ends together and of n threads n - 1 chunks change theirs, which is as few as can be
  * (R. McNaughton, "Scheduling with deadlines and loss functions", Management Science 6, 1959).
  * But such a chunk's state comes from one processor's caches to another's, so that all of them
- * stay whole unless that makes the batch shorter, by its price too. No bit depends on the
- * schedule. */
+ * stay whole unless the batch becomes shorter by a sixteenth, the price of it counted. No bit
+ * depends on the schedule. */
 #ifndef LAMINA_SCHEDULE_H
 #define LAMINA_SCHEDULE_H
 
