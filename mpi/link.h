@@ -34,7 +34,7 @@ void lm_link_destroy(struct lm_link *link);
 /* The box (length) of chunk c: where what is received will be, and where feedback may be made
  * when lm_link_has_room; what is received stays until more is asked for. At the parent's end
  * that of feedback, and those of values only where memory is shared, else NULL: values that are
- * kept there are sent without a copy, and move when lm_link_has_room. */
+ * made there, when lm_link_has_room, are sent without a copy. */
 real *lm_link_box(const struct lm_link *link, enum lm_box box, int c);
 
 /* Whether the last message of chunk c from this end has left and the next may be made and sent.

@@ -30,17 +30,14 @@ static void init_port(struct lm_nodes *nodes, struct lm_port *port, int edge, bo
     }
 }
 
-/* Values that go to another rank through memory that is shared with it are kept there. */
+/* Values that go to another rank through memory that is shared with it are written there as
+ * they move; to others, if there are such, they are copied. */
 static void share_values(struct lm_node *node) {
-    for (int k = 0; k < node->layer->plan->n_children; k++) {
-        struct lm_link *link = node->up[k].link;
-        if (!link || !lm_link_box(link, LM_BOX_VALUE, 0))
-            continue;
+    for (int k = 0; k < node->layer->plan->n_children && !node->shared; k++)
+        if (node->up[k].link && lm_link_box(node->up[k].link, LM_BOX_VALUE, 0))
+            node->shared = node->up[k].link;
+    if (node->shared)
         node->writing = lm_allocate((size_t)node->layer->n_chunks, sizeof *node->writing);
-        for (int c = 0; c < node->layer->n_chunks; c++)
-            lm_layer_keep_value(node->layer, c, lm_link_box(link, LM_BOX_VALUE, c));
-        return;
-    }
 }
 
 /* Edge by edge, as links want it. */
@@ -173,11 +170,17 @@ void lm_node_receive_feedback_begin(struct lm_node *node, int c) {
     lm_link_receive_begin(port->link, LM_BOX_FEEDBACK, c, lm_node_length(node, port, c));
 }
 
-void lm_node_send_values_begin(struct lm_node *node, int c, enum lm_box box) {
+static const real *values_to_send(const struct lm_node *node, const struct lm_link *link, int c,
+                                  enum lm_box box) {
     const struct lm_layer_chunk *chunk = &node->layer->chunks[c];
+    if (box == LM_BOX_FORWARD)
+        return chunk->forward;
+    return link == node->shared ? chunk->copy : chunk->value;
+}
+
+void lm_node_send_values_begin(struct lm_node *node, int c, enum lm_box box) {
     FOR_LINKS(port, node, up, n_children)
-    lm_link_send_begin(port->link, box, c,
-                       box == LM_BOX_FORWARD ? chunk->forward : chunk->value,
+    lm_link_send_begin(port->link, box, c, values_to_send(node, port->link, c, box),
                        lm_node_length(node, port, c));
 }
 

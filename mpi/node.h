@@ -24,8 +24,9 @@ struct lm_node {
     struct lm_layer *layer;     /* owned */
     struct lm_port *down;       /* (parents); of the network's input all zero */
     struct lm_port *up;         /* (children) */
-    struct lm_writing *writing; /* (chunks) of values that another rank reads where they are
-                                   kept; else NULL */
+    struct lm_link *shared;     /* where values are written as they move, which another rank
+                                   reads there; or NULL. One of up, not owned */
+    struct lm_writing *writing; /* (chunks) how they are; else NULL */
 };
 
 /* All nodes of this rank. */

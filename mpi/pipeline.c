@@ -219,22 +219,28 @@ static bool is_relaxed(const struct lm_pipeline *pipeline, const struct lm_node 
            is_relaxed_by(pipeline, node->layer, node->up[0].other);
 }
 
-/* The state at hat v, where another rank that it is shared with has read the last one. */
+/* The state at hat v, and where another rank reads it, which has read the last one. */
 static void begin_values(const struct lm_pipeline *pipeline, const struct lm_node *node,
                          int c) {
     const struct lm_rule *rule = pipeline->passes->rule;
     struct lm_layer_chunk *chunk = &node->layer->chunks[c];
+    size_t n = node->layer->plan->units * chunk->width;
+    bool shares = rule->values_travel && node->shared;
+    chunk->copy = shares ? lm_link_box(node->shared, LM_BOX_VALUE, c) : NULL;
     chunk->fresh = !rule->begin;
     if (rule->begin)
-        rule->begin(node->layer->plan->units * chunk->width, chunk->forward, chunk->value);
+        rule->begin(n, chunk->forward, chunk->value);
+    if (chunk->copy)
+        memcpy(chunk->copy, chunk->value, n * sizeof *chunk->copy);
 }
 
 static void relax_values(const struct lm_pipeline *pipeline, const struct lm_node *node,
                          int c) {
     const struct lm_passes *passes = pipeline->passes;
-    struct lm_writing *writing = node->writing ? &node->writing[c] : NULL;
+    struct lm_layer_chunk *chunk = &node->layer->chunks[c];
+    struct lm_writing *writing = chunk->copy ? &node->writing[c] : NULL;
     double start = omp_get_wtime();
-    node->layer->chunks[c].streams = writing && lm_writing_streams(writing);
+    chunk->streams = writing && lm_writing_streams(writing);
     passes->rule->values(passes->inference, node->layer, c, pipeline->scratch);
     if (writing)
         lm_writing_took(writing, omp_get_wtime() - start);

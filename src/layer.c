@@ -55,8 +55,7 @@ void lm_layer_destroy(struct lm_layer *layer) {
         struct lm_layer_chunk *chunk = &layer->chunks[c];
         lm_free(chunk->home.activations);
         lm_free(chunk->home.tape);
-        if (!chunk->keeps_value)
-            lm_free(chunk->home.value);
+        lm_free(chunk->home.value);
         lm_free(chunk->home.error);
         lm_free(chunk->prediction);
         lm_free(chunk->label);
@@ -87,14 +86,6 @@ void lm_layer_set_count(struct lm_layer *layer, int c, size_t count) {
     chunk->count = count;
     chunk->width = lm_width(count);
     move_to(layer, chunk, &chunk->home);
-}
-
-void lm_layer_keep_value(struct lm_layer *layer, int c, real *value) {
-    struct lm_layer_chunk *chunk = &layer->chunks[c];
-    if (!chunk->keeps_value)
-        lm_free(chunk->home.value);
-    chunk->keeps_value = true;
-    chunk->home.value = chunk->value = value;
 }
 
 void lm_layer_place(struct lm_layer *layer, int c, int place) {

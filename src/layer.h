@@ -34,12 +34,12 @@ struct lm_layer_chunk {
     bool over;           /* nobody reads the state behind the step under way. Likewise */
     bool stays;          /* until eps is read or made again the state stays as it is, so that
                             eps may be the state itself. Likewise */
-    bool streams;        /* values move past the caches (relaxation.h). Likewise */
-    const real *error;   /* eps; at the output d loss / d mu. In own_error, but for a rule that
-                            takes over the feedback of an only child as it is, or the state */
-    real *own_error;     /* where eps is made */
+    real *copy;        /* where values that move are written too (relaxation.h); and whether */
+    bool streams;      /* past the caches. Likewise */
+    const real *error; /* eps; at the output d loss / d mu. In own_error, but for a rule that
+                          takes over the feedback of an only child as it is, or the state */
+    real *own_error;   /* where eps is made */
     struct lm_layer_home home; /* where those above are, unless lm_layer_place moved them */
-    bool keeps_value;          /* but value is kept elsewhere (lm_layer_keep_value) */
     real *prediction;          /* mu at the last errors; output layer only, else NULL */
     int *label;                /* (count) output layer only, else NULL */
     const real *parent_forward[LM_MAX_PARENTS]; /* hat v of each parent, or the input */
@@ -88,10 +88,6 @@ void lm_layer_destroy(struct lm_layer *layer);
 /* Say how many inputs chunk c holds now, before anything is done with it; sets its width and
  * the pointers that move with it, and takes it home. */
 void lm_layer_set_count(struct lm_layer *layer, int c, size_t count);
-
-/* Keep the state of chunk c in `value`, an array as long as its own, which is freed. Not owned.
- */
-void lm_layer_keep_value(struct lm_layer *layer, int c, real *value);
 
 /* Keep the state of chunk c at the home of chunk `place` from now on, where nothing of it is as
  * yet. Chunks that are under way one after the other and leave nothing behind find that in

@@ -18,8 +18,9 @@ struct lm_relaxation {
     const real *error; /* of each value; NULL: by feedback alone */
     real *value;       /* what moves */
     bool fresh;        /* it is 0 as yet, wherever that has not been written: it is not read */
-    bool streams;      /* lm_relax writes it past the caches, for who reads it is far away: the
-                          same bits. It begins at a multiple of LM_LANE reals in memory */
+    real *copy;        /* NULL, or where lm_relax writes it too, for another rank to read */
+    bool streams;      /* past the caches, for that one is far away: the same bits. The copy
+                          begins at a multiple of LM_LANE reals in memory */
 };
 
 /* That of step size eta. */

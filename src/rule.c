@@ -47,6 +47,7 @@ void lm_rule_relax(struct lm_relaxation relaxation, const struct lm_layer *layer
                    const struct lm_scratch *scratch) {
     if (layer->is_output)
         return;
+    relaxation.copy = layer->chunks[c].copy;
     relaxation.streams = layer->chunks[c].streams;
     lm_relax(&relaxation, layer->plan->units * layer->chunks[c].width,
              lm_rule_feedback(layer, c, scratch));
@@ -67,6 +68,8 @@ void lm_rule_relax_value(const struct lm_inference *inference, struct lm_layer *
     for (size_t i = 0; i < n; i++)
         chunk->value[i] +=
             inference->step * ((chunk->forward[i] - chunk->value[i]) - feedback[i]);
+    if (chunk->copy)
+        memcpy(chunk->copy, chunk->value, n * sizeof *chunk->copy);
 }
 
 void lm_rule_output_error(const struct lm_inference *inference, struct lm_layer *layer, int c) {

@@ -114,22 +114,6 @@ START_TEST(chunks_follow_their_count) {
 }
 END_TEST
 
-/* A state that is kept elsewhere stays there; those of other chunks are the layer's. */
-START_TEST(states_may_be_kept_elsewhere) {
-    struct lm_network *net = network();
-    struct lm_layer *layer = layer_of(net, 1, BATCH);
-    real *elsewhere = lm_allocate(net->layers[1].units * CHUNK, sizeof *elsewhere);
-    lm_layer_keep_value(layer, 1, elsewhere);
-    lm_layer_set_count(layer, 1, CHUNK);
-    lm_layer_set_count(layer, 2, BATCH - 2 * CHUNK);
-    ck_assert(layer->chunks[1].value == elsewhere);
-    ck_assert(layer->chunks[2].value && layer->chunks[2].value == layer->chunks[2].home.value);
-    lm_layer_destroy(layer);
-    lm_free(elsewhere);
-    lm_network_destroy(net);
-}
-END_TEST
-
 /* A chunk that is placed has its state at another's home, until its count is set again; one of
  * an output layer stays. */
 START_TEST(chunks_take_places) {
@@ -341,10 +325,10 @@ START_TEST(threads_need_scratch_and_room) {
 END_TEST
 
 int main(void) {
-    return RUN_TESTS(
-        "layer", initial_parameters_are_those_of_pytorch,
-        initial_parameters_depend_on_seed_layer_and_element, chunks_follow_their_count,
-        states_may_be_kept_elsewhere, chunks_take_places, forward_of_a_short_chunk,
-        runs_work_on_the_chunk, update_is_the_optimizers_step, magnitudes_and_energy,
-        finite_numbers_are_told, scratch_fits_every_layer, threads_need_scratch_and_room);
+    return RUN_TESTS("layer", initial_parameters_are_those_of_pytorch,
+                     initial_parameters_depend_on_seed_layer_and_element,
+                     chunks_follow_their_count, chunks_take_places, forward_of_a_short_chunk,
+                     runs_work_on_the_chunk, update_is_the_optimizers_step,
+                     magnitudes_and_energy, finite_numbers_are_told, scratch_fits_every_layer,
+                     threads_need_scratch_and_room);
 }

@@ -6,7 +6,7 @@
 
 #include <math.h>
 
-enum { N = 3 * LM_LANE };
+enum { N = 23 * LM_LANE }; /* parts of several lengths */
 
 static void draw(uint64_t stream, real *array) {
     for (size_t i = 0; i < N; i++)
@@ -80,27 +80,37 @@ START_TEST(fresh_values_start_from_zero) {
 }
 END_TEST
 
-/* Past the caches they go to the same place with the same bits. */
-static void expect_streamed(const real *error) {
-    _Alignas(LM_LANE * sizeof(real)) real value[N];
-    real expected[N];
-    struct lm_relaxation through = lm_relaxation_of((real)0.1, error, expected);
-    struct lm_relaxation past = lm_relaxation_of((real)0.1, error, value);
-    past.streams = true;
+/* Through the caches and past them the copy gets the bits of the values, and nothing else. */
+static void expect_copied(const real *error, size_t n, bool streams) {
+    _Alignas(LM_LANE * sizeof(real)) real copy[N + LM_LANE] = {0};
+    real feedback[N], value[N], expected[N];
+    draw(1, feedback);
     draw(2, expected);
     draw(2, value);
-    expect_same(&past, &through);
+    struct lm_relaxation alone = lm_relaxation_of((real)0.1, error, expected);
+    struct lm_relaxation copied = lm_relaxation_of((real)0.1, error, value);
+    copied.copy = copy;
+    copied.streams = streams;
+    lm_relax(&alone, n, feedback);
+    lm_relax(&copied, n, feedback);
+    ck_assert_mem_eq(value, expected, sizeof value);
+    ck_assert_mem_eq(copy, expected, n * sizeof *copy);
+    for (size_t i = n; i < N + LM_LANE; i++)
+        ck_assert(copy[i] == 0);
 }
 
-START_TEST(values_may_go_past_the_caches) {
+START_TEST(values_are_copied_as_they_move) {
     real error[N];
     draw(3, error);
-    expect_streamed(NULL);
-    expect_streamed(error);
+    for (size_t n = LM_LANE; n <= N; n += LM_LANE)
+        for (int streams = 0; streams < 2; streams++) {
+            expect_copied(NULL, n, streams);
+            expect_copied(error, n, streams);
+        }
 }
 END_TEST
 
 int main(void) {
     return RUN_TESTS("relaxation", values_move_by_the_formula, fresh_values_start_from_zero,
-                     step_one_takes_the_feedback_as_it_is, values_may_go_past_the_caches);
+                     step_one_takes_the_feedback_as_it_is, values_are_copied_as_they_move);
 }
