@@ -200,18 +200,23 @@ struct job {
 
 enum { SECONDS = LM_APART / sizeof(double) };
 
+static void take_place(void *context, int thread, int c) {
+    struct lm_cortex *cortex = context;
+    bind(cortex, c, lm_slots_take(cortex->slots, thread));
+}
+
+static void leave_place(void *context, int thread, int c) {
+    struct lm_cortex *cortex = context;
+    lm_slots_give(cortex->slots, thread, cortex->place[c]);
+}
+
 /* What is next to do of a chunk that no other rank has part in. */
-static void run_turn(struct lm_cortex *cortex, const struct job *job, int thread,
-                     const struct lm_turn *turn, struct lm_pipeline *pipeline) {
+static void run_turn(const struct lm_turn *turn, struct lm_pipeline *pipeline) {
     pipeline->chunk = turn->chunk;
     pipeline->n_chunks = turn->chunk + 1;
     pipeline->first = turn->first;
     pipeline->end = turn->end;
-    if (job->places && turn->first == 0)
-        bind(cortex, turn->chunk, lm_slots_take(cortex->slots, thread));
     lm_pipeline_run(pipeline);
-    if (job->places && turn->end == job->steps)
-        lm_slots_give(cortex->slots, thread, cortex->place[turn->chunk]);
 }
 
 static void run_threads(struct lm_cortex *cortex, const struct job *job) {
@@ -227,12 +232,16 @@ static void run_threads(struct lm_cortex *cortex, const struct job *job) {
                                        .stride = omp_get_num_threads(),
                                        .n_chunks = cortex->n_chunks,
                                        .end = job->steps,
+                                       .take_place = job->places ? take_place : NULL,
+                                       .leave_place = job->places ? leave_place : NULL,
+                                       .context = cortex,
+                                       .thread = thread,
                                        .scratch = &cortex->scratch[thread],
                                        .seconds = job->seconds + thread * SECONDS};
         if (!job->schedule)
             lm_pipeline_run(&pipeline);
         while (job->schedule && lm_schedule_take(job->schedule, thread, &turn)) {
-            run_turn(cortex, job, thread, &turn, &pipeline);
+            run_turn(&turn, &pipeline);
             lm_schedule_give(job->schedule, &turn);
         }
     }
@@ -337,11 +346,11 @@ static void add_seconds(const struct lm_cortex *cortex, const struct job *job,
         seconds[LM_PASS_LEARN] += learning;
 }
 
-/* Whether chunks may take places in turn: all that is done with them is done in one go, and
- * their inputs are brought to where they are. */
+/* Whether chunks may take places in turn: all that is done with them is done in one go, their
+ * inputs are brought to where they are, and what they send is gone when it is sent. */
 static bool may_place(const struct lm_cortex *cortex, const struct lm_passes *passes,
                       bool learns) {
-    return passes->forgets && passes->load && passes->forward && !cortex->nodes.has_links &&
+    return passes->forgets && passes->load && passes->forward && !cortex->nodes.has_messages &&
            learns == passes->learn;
 }
 

@@ -98,6 +98,10 @@ void lm_link_destroy(struct lm_link *link) {
     lm_free(link);
 }
 
+bool lm_link_is_shared(const struct lm_link *link) {
+    return link->shared != NULL;
+}
+
 real *lm_link_box(const struct lm_link *link, enum lm_box box, int c) {
     return link->boxes[box] ? link->boxes[box] + (size_t)c * link->length : NULL;
 }

@@ -24,6 +24,7 @@ static void init_port(struct lm_nodes *nodes, struct lm_port *port, int edge, bo
         port->link = lm_link_create(edge, network->n_edges, peer, is_parent, nodes->n_chunks,
                                     port->block);
         nodes->has_links = true;
+        nodes->has_messages = nodes->has_messages || !lm_link_is_shared(port->link);
     } else if (!is_parent) {
         port->feedback =
             lm_allocate(lm_product((size_t)nodes->n_chunks, port->block), sizeof(real));
@@ -34,7 +35,7 @@ static void init_port(struct lm_nodes *nodes, struct lm_port *port, int edge, bo
  * they move; to others, if there are such, they are copied. */
 static void share_values(struct lm_node *node) {
     for (int k = 0; k < node->layer->plan->n_children && !node->shared; k++)
-        if (node->up[k].link && lm_link_box(node->up[k].link, LM_BOX_VALUE, 0))
+        if (node->up[k].link && lm_link_is_shared(node->up[k].link))
             node->shared = node->up[k].link;
     if (node->shared)
         node->writing = lm_allocate((size_t)node->layer->n_chunks, sizeof *node->writing);
@@ -121,7 +122,7 @@ static void bind_children(struct lm_node *node, int c) {
 }
 
 void lm_nodes_bind(struct lm_nodes *nodes, int c, int place, real *input) {
-    LM_ASSERT(place == c || !nodes->has_links);
+    LM_ASSERT(place == c || !nodes->has_messages);
     for (int i = 0; i < nodes->n; i++)
         lm_layer_place(nodes->node[i].layer, c, place);
     for (int i = 0; i < nodes->n; i++)

@@ -39,6 +39,7 @@ struct lm_nodes {
     int n;
     struct lm_node *node; /* (n) in the order of the network */
     bool has_links;       /* some layer's neighbour is on another rank */
+    bool has_messages;    /* and what it gets is sent from where it is, and not copied first */
 };
 
 /* Make the ports of all nodes; network ... node[].layer are given, all layers are made. */
@@ -51,7 +52,7 @@ void lm_nodes_clear(struct lm_nodes *nodes);
 struct lm_layer *lm_nodes_find(const struct lm_nodes *nodes, int index);
 
 /* Keep the state of chunk c of all layers at the home of chunk `place` (lm_layer_place), c
- * itself where other ranks have part in it, and set the pointers to parents and children;
+ * itself where nodes have messages, and set the pointers to parents and children;
  * `input` is the chunk of the network's input, NULL if no layer of this rank takes it. After
  * lm_layer_set_count. */
 void lm_nodes_bind(struct lm_nodes *nodes, int c, int place, real *input);

@@ -344,6 +344,8 @@ static void begin_inference(const struct lm_pipeline *pipeline, int c, long step
 static void enter(const struct lm_pipeline *pipeline, int c, long step) {
     const struct lm_passes *passes = pipeline->passes;
     enum lm_pass pass = lm_pipeline_pass(passes, step);
+    if (pipeline->take_place && step == 0)
+        pipeline->take_place(pipeline->context, pipeline->thread, c);
     if (pass == LM_PASS_FORWARD)
         load(pipeline, c);
     else if (pass == LM_PASS_INFER &&
@@ -388,10 +390,27 @@ static void land(const struct lm_pipeline *pipeline, int c) {
     long steps = lm_pipeline_steps(passes, pipeline->tally ? pipeline->nodes->n : 0);
     if (passes->done && pipeline->end == steps)
         passes->done(passes->context, c);
+    if (pipeline->leave_place && pipeline->end == steps)
+        pipeline->leave_place(pipeline->context, pipeline->thread, c);
 }
 
 #define FOR_CHUNKS(pipeline, c)                                                                \
     for (int c = (pipeline)->chunk; c < (pipeline)->n_chunks; c += (pipeline)->stride)
+
+/* Take the first of n chunks under way that can as far as it can go, else, if it `may`, the
+ * next one; which it was, n being that, or -1. */
+static int advance_first(const struct lm_pipeline *pipeline, struct flight flights[], int n,
+                         int next) {
+    for (int i = 0; i < n; i++)
+        if (advance(pipeline, &flights[i]))
+            return i;
+    if (n == IN_FLIGHT || next >= pipeline->n_chunks)
+        return -1;
+    flights[n] = (struct flight){.chunk = next, .step = pipeline->first};
+    enter(pipeline, next, pipeline->first);
+    advance(pipeline, &flights[n]);
+    return n;
+}
 
 void lm_pipeline_run(const struct lm_pipeline *pipeline) {
     struct flight flights[IN_FLIGHT];
@@ -400,18 +419,16 @@ void lm_pipeline_run(const struct lm_pipeline *pipeline) {
         FOR_CHUNKS(pipeline, c)
     FOR_NODES(pipeline, node) lm_node_receive_values_begin(node, c, LM_BOX_FORWARD);
     while (n > 0 || next < pipeline->n_chunks) {
-        for (; n < IN_FLIGHT && next < pipeline->n_chunks; next += pipeline->stride) {
-            flights[n++] = (struct flight){.chunk = next, .step = pipeline->first};
-            enter(pipeline, next, pipeline->first);
-        }
-        int i = 0;
         unsigned heard = lm_crowd_listen();
-        while (i < n && !advance(pipeline, &flights[i]))
-            i++;
-        idle = i < n ? 0 : idle + 1;
+        int i = advance_first(pipeline, flights, n, next);
+        idle = i < 0 ? idle + 1 : 0;
         if (idle)
             lm_crowd_idle(idle, heard);
-        else if (flights[i].step == pipeline->end) {
+        if (i == n) {
+            n++;
+            next += pipeline->stride;
+        }
+        if (i >= 0 && flights[i].step == pipeline->end) {
             land(pipeline, flights[i].chunk);
             for (n--; i < n; i++)
                 flights[i] = flights[i + 1];

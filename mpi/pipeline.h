@@ -1,11 +1,11 @@
 /* Pipeline: one thread takes its chunks of a batch through the passes.
  *
  * A chunk goes through steps: one for its feedforward pass (with the loading before it), those
- * of inference, one for each layer that learns. A few chunks are under way at a time. The
- * thread goes on with the first of them that can: with one chunk as far as its messages have
- * come, then with the next, so that one computes while another's messages travel, and those
- * under way stay in cache. Without messages to wait for that is one chunk after the other.
- * Internal to the cortex. */
+ * of inference, one for each layer that learns. The thread goes on with the first chunk under
+ * way that can: with one as far as its messages have come, then with the next, and with a new
+ * one when all of them wait, so that one computes while another's messages travel, and the few
+ * that are under way stay in cache. Without messages to wait for that is one chunk after the
+ * other. Internal to the cortex. */
 #ifndef LAMINA_PIPELINE_H
 #define LAMINA_PIPELINE_H
 
@@ -22,6 +22,12 @@ struct lm_pipeline {
     struct lm_tally *tally; /* open for the nodes; NULL: nothing is learned here */
     int chunk, stride, n_chunks;
     long first, end;
+    /* NULL, or called before the first step of a chunk, which gives it a place to keep its
+     * state, and after the last of all, when it needs none any more. */
+    void (*take_place)(void *context, int thread, int c);
+    void (*leave_place)(void *context, int thread, int c);
+    void *context; /* of these */
+    int thread;    /* likewise */
     const struct lm_scratch *scratch;
     double *seconds; /* (LM_PASSES) of this thread, LM_APART from others': what the passes take
                         is added */
