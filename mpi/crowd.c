@@ -195,6 +195,13 @@ static void share_processors(const cpu_set_t *mine, const cpu_set_t *all, double
     lm_free(own);
 }
 
+int lm_crowd_processor(void) {
+    cpu_set_t mine;
+    CPU_ZERO(&mine);
+    sched_getaffinity(0, sizeof mine, &mine);
+    return CPU_COUNT(&mine) == 1 ? (int)find_processor(&mine, 0) : -1;
+}
+
 int lm_crowd_seat(void) {
     return seat < 0 ? lm_comm_node_rank() : seat;
 }

@@ -24,6 +24,9 @@ void lm_crowd_gather(int threads, double cost, const double exchange[]);
 bool lm_crowd_choose(int n, const double cost[], const double exchange[], int processors,
                      int own[]);
 
+/* The processor of the node that this rank keeps to; -1: it may use several. Local. */
+int lm_crowd_processor(void);
+
 /* A number for each of as many ranks of the node as can have a processor each, at the same
  * time, from 0: who is to measure what the processors can do. Others have none that is less
  * than their number. Local. */

@@ -31,8 +31,10 @@ struct lm_link *lm_link_create(int edge, int n_edges, int peer, bool is_parent, 
                                size_t length);
 void lm_link_destroy(struct lm_link *link);
 
-/* Whether data go through shared memory, where they are when send_begin returns. */
+/* Whether data go through shared memory, where they are when send_begin returns; and whether
+ * moreover the two ranks keep to one processor, so that they have the same caches. */
 bool lm_link_is_shared(const struct lm_link *link);
+bool lm_link_is_near(const struct lm_link *link);
 
 /* The box (length) of chunk c: where what is received will be, and where feedback may be made
  * when lm_link_has_room; what is received stays until more is asked for. At the parent's end

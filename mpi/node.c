@@ -31,13 +31,15 @@ static void init_port(struct lm_nodes *nodes, struct lm_port *port, int edge, bo
     }
 }
 
-/* Values that go to another rank through memory that is shared with it are written there as
- * they move; to others, if there are such, they are copied. */
+/* Values that go to another rank through memory that is shared with it are kept there, if it
+ * has the caches of this one, else written there as they move; to others, if there are such,
+ * they are copied. */
 static void share_values(struct lm_node *node) {
     for (int k = 0; k < node->layer->plan->n_children && !node->shared; k++)
         if (node->up[k].link && lm_link_is_shared(node->up[k].link))
             node->shared = node->up[k].link;
-    if (node->shared)
+    node->keeps = node->shared && lm_link_is_near(node->shared);
+    if (node->shared && !node->keeps)
         node->writing = lm_allocate((size_t)node->layer->n_chunks, sizeof *node->writing);
 }
 
@@ -121,10 +123,16 @@ static void bind_children(struct lm_node *node, int c) {
     }
 }
 
+static void place_node(struct lm_node *node, int c, int place) {
+    lm_layer_place(node->layer, c, place);
+    if (node->keeps)
+        node->layer->chunks[c].value = lm_link_box(node->shared, LM_BOX_VALUE, c);
+}
+
 void lm_nodes_bind(struct lm_nodes *nodes, int c, int place, real *input) {
     LM_ASSERT(place == c || !nodes->has_messages);
     for (int i = 0; i < nodes->n; i++)
-        lm_layer_place(nodes->node[i].layer, c, place);
+        place_node(&nodes->node[i], c, place);
     for (int i = 0; i < nodes->n; i++)
         bind_parents(&nodes->node[i], c, place, input);
     for (int i = 0; i < nodes->n; i++)
@@ -176,7 +184,7 @@ static const real *values_to_send(const struct lm_node *node, const struct lm_li
     const struct lm_layer_chunk *chunk = &node->layer->chunks[c];
     if (box == LM_BOX_FORWARD)
         return chunk->forward;
-    return link == node->shared ? chunk->copy : chunk->value;
+    return link == node->shared && chunk->copy ? chunk->copy : chunk->value;
 }
 
 void lm_node_send_values_begin(struct lm_node *node, int c, enum lm_box box) {

@@ -24,9 +24,10 @@ struct lm_node {
     struct lm_layer *layer;     /* owned */
     struct lm_port *down;       /* (parents); of the network's input all zero */
     struct lm_port *up;         /* (children) */
-    struct lm_link *shared;     /* where values are written as they move, which another rank
-                                   reads there; or NULL. One of up, not owned */
-    struct lm_writing *writing; /* (chunks) how they are; else NULL */
+    struct lm_link *shared;     /* in whose boxes another rank reads the values, or NULL. One of
+                                   up, not owned */
+    bool keeps;                 /* they are kept there, else written there as they move */
+    struct lm_writing *writing; /* (chunks) how they are, or NULL */
 };
 
 /* All nodes of this rank. */

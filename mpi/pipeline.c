@@ -225,8 +225,8 @@ static void begin_values(const struct lm_pipeline *pipeline, const struct lm_nod
     const struct lm_rule *rule = pipeline->passes->rule;
     struct lm_layer_chunk *chunk = &node->layer->chunks[c];
     size_t n = node->layer->plan->units * chunk->width;
-    bool shares = rule->values_travel && node->shared;
-    chunk->copy = shares ? lm_link_box(node->shared, LM_BOX_VALUE, c) : NULL;
+    bool copies = rule->values_travel && node->shared && !node->keeps;
+    chunk->copy = copies ? lm_link_box(node->shared, LM_BOX_VALUE, c) : NULL;
     chunk->fresh = !rule->begin;
     if (rule->begin)
         rule->begin(n, chunk->forward, chunk->value);

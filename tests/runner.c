@@ -93,3 +93,16 @@ void expect_abort(enum lm_code code, const char *words, void (*call)(void)) {
                   said);
     ck_assert_msg(strstr(said, words) != NULL, "'%s' is not in: %s", words, said);
 }
+
+cpu_set_t keep_to_processor(int index) {
+    cpu_set_t before, only;
+    size_t p = 0;
+    CPU_ZERO(&before);
+    CPU_ZERO(&only);
+    ck_assert(sched_getaffinity(0, sizeof before, &before) == 0);
+    while (!CPU_ISSET(p, &before) || index-- > 0)
+        p++;
+    CPU_SET(p, &only);
+    ck_assert(sched_setaffinity(0, sizeof only, &only) == 0);
+    return before;
+}

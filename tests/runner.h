@@ -6,6 +6,7 @@
 #include "status.h"
 
 #include <check.h>
+#include <sched.h>
 
 /* Run the named tests: 0 when all pass and no block of memory is left, else 1: what main
  * returns. */
@@ -32,6 +33,10 @@ int run_repeated_tests(const char *name, bool together, const struct repeated_te
         if (!(good))                                                                           \
             ck_abort_msg(__VA_ARGS__);                                                         \
     } while (0)
+
+/* Have this thread keep to number `index` of the processors that it may use; returns these, for
+ * sched_setaffinity to give it them back. */
+cpu_set_t keep_to_processor(int index);
 
 /* Check that `call`, in a child process, ends the job with `code` and says `words` on standard
  * error. */

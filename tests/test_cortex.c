@@ -51,13 +51,29 @@ static void expect_same_gradients(const struct small_cortex *mine,
     }
 }
 
+/* The layers on as many ranks as there are, one after the other and dealt out. */
+static void expect_same_on_ranks(const struct small_cortex *whole, const char *name,
+                                 int threads, const struct lm_rule *rule,
+                                 const struct lm_inference *inference) {
+    int ranks = usable_ranks(name);
+    if (ranks < lm_comm_size())
+        return;
+    struct small_cortex *mine = small_cortex_create(name, ranks, BATCH, CHUNK, threads);
+    small_run(mine, rule->name, rule->state, inference, 7, false);
+    expect_same_gradients(mine, whole, rule->name);
+    small_cortex_destroy(mine);
+    mine = small_cortex_deal(name, ranks, BATCH, CHUNK, threads);
+    small_run(mine, rule->name, rule->state, inference, 7, false);
+    expect_same_gradients(mine, whole, "dealt out");
+    small_cortex_destroy(mine);
+}
+
 /* Row i of networks x rules x states x presynaptic. */
 START_TEST(placement_and_threads_change_no_bit) {
     const struct lm_rule *rule = lm_rules()[_i / 6];
     const char *name = networks[_i % 3];
     struct lm_inference inference = small_inference(losses[_i % 2], 0.1, BATCH);
     inference.presynaptic_value = _i % 6 < 3;
-    int ranks = usable_ranks(name);
     struct small_cortex *whole = small_cortex_create(name, 0, BATCH, CHUNK, 1);
     run_alone(whole, rule, &inference, 7);
     for (int threads = 1; threads <= 2; threads++) {
@@ -65,17 +81,23 @@ START_TEST(placement_and_threads_change_no_bit) {
         run_alone(two, rule, &inference, 7);
         expect_same_gradients(two, whole, "threads");
         small_cortex_destroy(two);
-        if (ranks < lm_comm_size())
-            continue;
-        struct small_cortex *mine = small_cortex_create(name, ranks, BATCH, CHUNK, threads);
-        small_run(mine, rule->name, rule->state, &inference, 7, false);
-        expect_same_gradients(mine, whole, rule->name);
-        small_cortex_destroy(mine);
-        mine = small_cortex_deal(name, ranks, BATCH, CHUNK, threads);
-        small_run(mine, rule->name, rule->state, &inference, 7, false);
-        expect_same_gradients(mine, whole, "dealt out");
-        small_cortex_destroy(mine);
+        expect_same_on_ranks(whole, name, threads, rule, &inference);
     }
+    small_cortex_destroy(whole);
+}
+END_TEST
+
+/* All ranks keep to one processor, and their values to where others read them. Row i of
+ * networks x states. */
+START_TEST(near_ranks_change_no_bit) {
+    const struct lm_rule *rule = lm_rule_find("strict", _i % 2 ? "value" : "deviation");
+    const char *name = networks[_i / 2];
+    struct lm_inference inference = small_inference("mse", 0.1, BATCH);
+    struct small_cortex *whole = small_cortex_create(name, 0, BATCH, CHUNK, 1);
+    run_alone(whole, rule, &inference, 7);
+    cpu_set_t before = keep_to_processor(0);
+    expect_same_on_ranks(whole, name, 1, rule, &inference);
+    sched_setaffinity(0, sizeof before, &before);
     small_cortex_destroy(whole);
 }
 END_TEST
@@ -568,6 +590,7 @@ int main(void) {
     alone = lm_comm_rank() == 0; /* the first rank, which does some while the others sleep */
     const struct repeated_test tests[] = {
         {placement_and_threads_change_no_bit, 6 * rules},
+        {near_ranks_change_no_bit, 3 * 2},
         {replicas_change_no_bit, 3 * rules},
         {large_layers_learn_behind_the_rest, 1},
         {inference_starts_anew, 3 * rules},
