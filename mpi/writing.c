@@ -1,6 +1,6 @@
 #include "writing.h"
 
-enum { TRIAL = 16 }; /* every so many times the other way */
+enum { TRIAL = 64 }; /* every so many times the other way */
 
 bool lm_writing_streams(const struct lm_writing *writing) {
     bool trial = writing->times % TRIAL == TRIAL - 1;

@@ -4,7 +4,7 @@
  * Between processors that share a cache the first is faster. Between others each line is taken
  * back from who has read it, which took 52 us for 216 KB on a Zen 3, and past the caches 11.
  * How far apart ranks are the system may not know, and a virtual machine may change; so the
- * faster way is taken, and every sixteenth time the other one is tried. The bits are the same.
+ * faster way is taken, and every 64th time the other one is tried. The bits are the same.
  * Pure arithmetic, no message. */
 #ifndef LAMINA_WRITING_H
 #define LAMINA_WRITING_H
