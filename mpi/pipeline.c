@@ -219,6 +219,23 @@ static bool is_relaxed(const struct lm_pipeline *pipeline, const struct lm_node 
            is_relaxed_by(pipeline, node->layer, node->up[0].other);
 }
 
+/* Whether others may read values of a node that have not moved: of other ranks, and of layers
+ * that read other values beside them; or all that do, if they never move. */
+static bool is_read_at_rest(const struct lm_pipeline *pipeline, const struct lm_node *node) {
+    if (!pipeline->passes->rule->values_travel)
+        return false;
+    for (int k = 0; k < node->layer->plan->n_children; k++)
+        if (node->up[k].link || node->up[k].other->plan->n_parents > 1)
+            return true;
+    return !has_error(node, inference_end(pipeline));
+}
+
+/* Whether the state of a node is 0 and need not be written before it moves, by feedback alone.
+ */
+static bool begins_fresh(const struct lm_pipeline *pipeline, const struct lm_node *node) {
+    return !pipeline->passes->rule->begin && !is_read_at_rest(pipeline, node);
+}
+
 /* The state at hat v, and where another rank reads it, which has read the last one. */
 static void begin_values(const struct lm_pipeline *pipeline, const struct lm_node *node,
                          int c) {
@@ -227,9 +244,11 @@ static void begin_values(const struct lm_pipeline *pipeline, const struct lm_nod
     size_t n = node->layer->plan->units * chunk->width;
     bool copies = rule->values_travel && node->shared && !node->keeps;
     chunk->copy = copies ? lm_link_box(node->shared, LM_BOX_VALUE, c) : NULL;
-    chunk->fresh = !rule->begin;
+    chunk->fresh = begins_fresh(pipeline, node);
     if (rule->begin)
         rule->begin(n, chunk->forward, chunk->value);
+    else if (!chunk->fresh)
+        memset(chunk->value, 0, n * sizeof *chunk->value);
     if (chunk->copy)
         memcpy(chunk->copy, chunk->value, n * sizeof *chunk->copy);
 }
@@ -276,7 +295,8 @@ static bool move_values(const struct lm_pipeline *pipeline, struct lm_node *node
 static void begin_error(const struct lm_pipeline *pipeline, const struct lm_node *node, int c) {
     struct lm_layer_chunk *chunk = &node->layer->chunks[c];
     size_t n = node->layer->plan->units * chunk->width;
-    bool unread = makes_last_error_only(node) || moves_alone(pipeline, node, c);
+    bool unread = makes_last_error_only(node) || moves_alone(pipeline, node, c) ||
+                  begins_fresh(pipeline, node);
     if (!unread || !has_error(node, inference_end(pipeline) - 1))
         memset(chunk->own_error, 0, n * sizeof *chunk->own_error);
     chunk->error = chunk->own_error;

@@ -17,7 +17,8 @@ struct lm_relaxation {
     real keep, step;
     const real *error; /* of each value; NULL: by feedback alone */
     real *value;       /* what moves */
-    bool fresh;        /* it is 0 as yet, wherever that has not been written: it is not read */
+    bool fresh;        /* it is 0 as yet, and so is the error, wherever these have not been
+                          written: they are not read */
     real *copy;        /* NULL, or where lm_relax writes it too, for another rank to read */
     bool streams;      /* past the caches, for that one is far away: the same bits. The copy
                           begins at a multiple of LM_LANE reals in memory */

@@ -115,11 +115,6 @@ void lm_rule_learn_forward(const struct lm_inference *inference, struct lm_layer
     lm_map_pull_parameters(&run, layer->chunks[c].error, gradient);
 }
 
-void lm_rule_begin_deviation(size_t n, const real *forward, real *value) {
-    (void)forward;
-    memset(value, 0, n * sizeof *value);
-}
-
 void lm_rule_begin_value(size_t n, const real *forward, real *value) {
     memcpy(value, forward, n * sizeof *value);
 }

@@ -40,8 +40,8 @@ struct lm_rule {
     struct lm_relaxation (*relaxation)(const struct lm_inference *inference,
                                        const struct lm_layer *layer, int c);
     /* The state at the start of inference, before it moves in the first step: value[n] from
-     * hat v[n]. NULL: it is 0, and need not be written before it moves for the first time
-     * (chunk->fresh). */
+     * hat v[n]. NULL: it is 0, and need not be written before it moves for the first time,
+     * unless others read it before (chunk->fresh). */
     void (*begin)(size_t n, const real *forward, real *value);
     /* chunk->error and every chunk->feedback[k] that is not NULL from chunk->parent_value,
      * chunk->parent_forward and the layer's own state; the output layer's chunk->prediction

@@ -59,24 +59,20 @@ static void expect_same(const struct lm_relaxation *a, const struct lm_relaxatio
     ck_assert_mem_eq(a->value, b->value, sizeof feedback);
 }
 
-/* What is 0 and has not been written is not read. */
-static void expect_fresh(const real *error) {
-    real value[N], expected[N];
-    struct lm_relaxation zero = lm_relaxation_of((real)0.1, error, expected);
-    struct lm_relaxation fresh = lm_relaxation_of((real)0.1, error, value);
-    for (size_t i = 0; i < N; i++) {
-        expected[i] = 0;
-        value[i] = (real)NAN;
-    }
+/* What is 0 and has not been written is not read, nor its error. */
+static void expect_fresh(bool by_error) {
+    real value[N] = {0}, expected[N] = {0}, zeros[N] = {0}, unread[N] = {0};
+    struct lm_relaxation zero = lm_relaxation_of((real)0.1, by_error ? zeros : NULL, expected);
+    struct lm_relaxation fresh = lm_relaxation_of((real)0.1, by_error ? unread : NULL, value);
+    for (size_t i = 0; i < N; i++)
+        value[i] = unread[i] = (real)NAN;
     fresh.fresh = true;
     expect_same(&fresh, &zero);
 }
 
 START_TEST(fresh_values_start_from_zero) {
-    real error[N];
-    draw(3, error);
-    expect_fresh(NULL);
-    expect_fresh(error);
+    expect_fresh(false);
+    expect_fresh(true);
 }
 END_TEST
 

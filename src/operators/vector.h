@@ -231,9 +231,11 @@ INLINE void sum_errors(ptrdiff_t units, ptrdiff_t n, const real *errors, bool ad
 INLINE vec relaxed(const struct lm_relaxation *by, bool by_error, const real *at,
                    vec feedback) {
     const vec step = by->step - (vec){0};
-    const vec value = by->fresh ? (vec){0} : load(at);
-    if (by_error)
-        return add_product(value, step, load(by->error + (at - by->value)) - feedback);
+    const vec zero = {0}, value = by->fresh ? zero : load(at);
+    if (by_error) {
+        const vec error = by->fresh ? zero : load(by->error + (at - by->value));
+        return add_product(value, step, error - feedback);
+    }
     return product_less(by->keep - (vec){0}, value, step * feedback);
 }
 

@@ -23,14 +23,13 @@ static void values(const struct lm_inference *inference, struct lm_layer *layer,
                layer->plan->units * chunk->width * sizeof *chunk->own_error);
 }
 
-#define ROW(VARIABLE, STATE, BEGIN)                                                            \
+#define ROW(VARIABLE, STATE)                                                                   \
     const struct lm_rule VARIABLE = {.name = "backprop",                                       \
                                      .state = STATE,                                           \
                                      .sweeps = true,                                           \
-                                     .begin = BEGIN,                                           \
                                      .errors = errors,                                         \
                                      .values = values,                                         \
                                      .learn = lm_rule_learn_forward}
 
-ROW(lm_backprop_deviation, "deviation", lm_rule_begin_deviation);
-ROW(lm_backprop_value, "value", lm_rule_begin_value);
+ROW(lm_backprop_deviation, "deviation");
+ROW(lm_backprop_value, "value");

@@ -10,8 +10,7 @@
 extern const struct lm_rule lm_backprop_deviation, lm_backprop_value, lm_strict_deviation,
     lm_strict_value, lm_fixed_prediction_deviation, lm_fixed_prediction_value;
 
-/* begin for the two states. */
-void lm_rule_begin_deviation(size_t n, const real *forward, real *value);
+/* begin for `value`; a deviation begins from 0. */
 void lm_rule_begin_value(size_t n, const real *forward, real *value);
 
 #endif

@@ -16,9 +16,11 @@ static bool is_predicted(const struct lm_layer *layer, int c) {
  * read spares it the way through memory at every step. */
 static struct lm_relaxation relaxation_deviation(const struct lm_inference *inference,
                                                  const struct lm_layer *layer, int c) {
-    return layer->plan->clamped
-               ? lm_relaxation_of(inference->step, NULL, layer->chunks[c].value)
-               : lm_rule_relaxation_by_error(inference, layer, c);
+    const struct lm_layer_chunk *chunk = &layer->chunks[c];
+    const real *error = layer->plan->clamped ? NULL : chunk->error;
+    struct lm_relaxation relaxation = lm_relaxation_of(inference->step, error, chunk->value);
+    relaxation.fresh = chunk->fresh;
+    return relaxation;
 }
 
 static void values_deviation(const struct lm_inference *inference, struct lm_layer *layer,
@@ -138,7 +140,6 @@ const struct lm_rule lm_strict_deviation = {.name = "strict",
                                             .state = "deviation",
                                             .values_travel = true,
                                             .relaxation = relaxation_deviation,
-                                            .begin = lm_rule_begin_deviation,
                                             .errors = errors_deviation,
                                             .values = values_deviation,
                                             .learn = learn_deviation};
