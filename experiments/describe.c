@@ -52,6 +52,25 @@ static void print_layers(const struct lm_settings *settings, const struct lm_net
            "same\n");
 }
 
+/* Say so where most operations are on weights that are used once per input and do not stay in a
+ * processor's second cache, and chunks are narrow: each reads them anew at every step. */
+static void advise_chunk(const struct lm_settings *settings, const struct lm_network *network) {
+    enum { WIDER = 64, CACHE = 1 << 20, ONCE = 8 }; /* operations per weight, forth and back */
+    double large = 0, all = 0;
+    for (int l = 0; l < network->n_layers; l++) {
+        const struct lm_plan *plan = &network->layers[l];
+        bool is_large = plan->map.parameters * sizeof(real) >= CACHE &&
+                        plan->flops <= ONCE * (double)plan->map.parameters;
+        all += plan->flops;
+        large += is_large ? plan->flops : 0;
+    }
+    if (2 * large > all && settings->training.chunk < WIDER &&
+        settings->training.batch >= 2 * WIDER)
+        printf("training.chunk=%d may be faster: each chunk reads all of the large weights at "
+               "every step\n",
+               WIDER);
+}
+
 /* --- ranks -------------------------------------------------------------------------------- */
 
 struct proposal {
@@ -139,6 +158,7 @@ static bool print_run(const struct lm_settings_file *file, const struct lm_netwo
     if (good) {
         print_head(settings, network);
         print_layers(settings, network, placement);
+        advise_chunk(settings, network);
         print_placement(&workload, placement);
         if (ranks > 1)
             print_proposals(network, ranks, n, proposals);

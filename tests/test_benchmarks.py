@@ -2,7 +2,7 @@
 import importlib.util
 
 import pytest
-from program import SOURCE, run
+from program import FIGURES, SOURCE, run
 
 FOLDER = SOURCE / "experiments/benchmarks"
 
@@ -53,3 +53,14 @@ def test_lines_of_operators(table):
 def test_settings(layers):
     done = run("describe", FOLDER / f"mlp{layers}.yaml", "--ranks", "8")
     assert f"{layers + 1} layers" in done.stdout
+
+
+def test_wide_chunks_are_advised_for_large_weights():
+    def advises(settings, *choice):
+        return "training.chunk=64 may be faster" in run("describe", settings, *choice).stdout
+    narrow = ["--set", "training.chunk=32"]
+    assert advises(FOLDER / "mlp8.yaml", *narrow)
+    assert not advises(FOLDER / "mlp8.yaml")
+    assert not advises(FOLDER / "mlp8.yaml", *narrow, "--set", "training.batch=64")
+    assert not advises(FIGURES / "fig1.yaml")
+    assert not advises(FIGURES / "fig5-cifar.yaml")  # most of its weights are used many times per input

@@ -5,7 +5,7 @@
 enum {
     PANEL = 48,               /* units whose weights for a block stay in the L2 cache */
     MOST = PANEL + PANEL / 2, /* fewer units than these are one panel */
-    LONG = 128,               /* inputs that high tiles are worth while for */
+    LONG = 32,                /* inputs that high tiles are worth while for */
     PAGE = 4096,            /* bytes; what is so far apart meets in the same lines of a cache */
     ACROSS = BROAD * LANES, /* units of x that are transposed together */
     DEEP = 64,              /* inputs likewise */
