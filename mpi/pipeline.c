@@ -417,8 +417,8 @@ static void land(const struct lm_pipeline *pipeline, int c) {
 #define FOR_CHUNKS(pipeline, c)                                                                \
     for (int c = (pipeline)->chunk; c < (pipeline)->n_chunks; c += (pipeline)->stride)
 
-/* Take the first of n chunks under way that can as far as it can go, else, if it `may`, the
- * next one; which it was, n being that, or -1. */
+/* Take the first of n chunks under way that can as far as it can go, or begin chunk `next`, if
+ * one more may be under way; which of them it was, the new one being n, or -1. */
 static int advance_first(const struct lm_pipeline *pipeline, struct flight flights[], int n,
                          int next) {
     for (int i = 0; i < n; i++)
