@@ -20,6 +20,7 @@ static void init_port(struct lm_nodes *nodes, struct lm_port *port, int edge, bo
     port->units = network->layers[e->parent].units;
     port->block = lm_product(port->units, nodes->width);
     port->other = lm_nodes_find(nodes, other);
+    port->only_parent = network->layers[e->child].n_parents == 1;
     if (peer != nodes->rank) {
         port->link = lm_link_create(edge, network->n_edges, peer, is_parent, nodes->n_chunks,
                                     port->block);

@@ -15,6 +15,7 @@
 struct lm_port {
     struct lm_link *link;   /* NULL: the other layer is on this rank */
     struct lm_layer *other; /* that layer, else NULL. Not owned */
+    bool only_parent;       /* the child reads no other values */
     size_t units;           /* of the parent's value */
     size_t block;           /* reals per chunk of a message: units * largest width */
     real *feedback;         /* (chunks, block) for the parent on this rank, made by the child */

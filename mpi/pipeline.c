@@ -219,14 +219,16 @@ static bool is_relaxed(const struct lm_pipeline *pipeline, const struct lm_node 
            is_relaxed_by(pipeline, node->layer, node->up[0].other);
 }
 
-/* Whether others may read values of a node that have not moved: of other ranks, and of layers
- * that read other values beside them; or all that do, if they never move. */
+/* Whether values of a node that have not moved are read: sent in messages, by a layer that
+ * reads others beside them, or, if they never move, by all. */
 static bool is_read_at_rest(const struct lm_pipeline *pipeline, const struct lm_node *node) {
     if (!pipeline->passes->rule->values_travel)
         return false;
-    for (int k = 0; k < node->layer->plan->n_children; k++)
-        if (node->up[k].link || node->up[k].other->plan->n_parents > 1)
+    for (int k = 0; k < node->layer->plan->n_children; k++) {
+        const struct lm_port *port = &node->up[k];
+        if (!port->only_parent || (port->link && !lm_link_is_shared(port->link)))
             return true;
+    }
     return !has_error(node, inference_end(pipeline));
 }
 
@@ -249,7 +251,7 @@ static void begin_values(const struct lm_pipeline *pipeline, const struct lm_nod
         rule->begin(n, chunk->forward, chunk->value);
     else if (!chunk->fresh)
         memset(chunk->value, 0, n * sizeof *chunk->value);
-    if (chunk->copy)
+    if (chunk->copy && !chunk->fresh)
         memcpy(chunk->copy, chunk->value, n * sizeof *chunk->copy);
 }
 
