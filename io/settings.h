@@ -33,9 +33,9 @@ struct lm_settings {
         double rate;           /* learning rate, above 0 */
         double momentum;       /* of sgd, 0 <= momentum < 1; else 0 */
         long batch;            /* inputs per training step, at least 1 */
-        long chunk;  /* inputs per chunk, at least 1; describe says when more may do */
-        long epochs; /* at least 1 */
-        long steps;  /* 0: all steps of the epochs; else stop after so many */
+        long chunk;            /* inputs per chunk, at least 1 */
+        long epochs;           /* at least 1 */
+        long steps;            /* 0: all steps of the epochs; else stop after so many */
         uint64_t seed;
     } training;
     struct {

@@ -34,11 +34,11 @@ struct lm_layer_chunk {
     bool over;           /* nobody reads the state behind the step under way. Likewise */
     bool stays;          /* until eps is read or made again the state stays as it is, so that
                             eps may be the state itself. Likewise */
-    real *copy;        /* where values that move are written too (relaxation.h); and whether */
-    bool streams;      /* past the caches. Likewise */
-    const real *error; /* eps; at the output d loss / d mu. In own_error, but for a rule that
-                          takes over the feedback of an only child as it is, or the state */
-    real *own_error;   /* where eps is made */
+    real *copy;          /* NULL, or where values that move are written too (relaxation.h); */
+    bool streams;        /* and whether past the caches. Likewise */
+    const real *error;   /* eps; at the output d loss / d mu. In own_error, but for a rule that
+                            takes over the feedback of an only child as it is, or the state */
+    real *own_error;     /* where eps is made */
     struct lm_layer_home home; /* where those above are, unless lm_layer_place moved them */
     real *prediction;          /* mu at the last errors; output layer only, else NULL */
     int *label;                /* (count) output layer only, else NULL */

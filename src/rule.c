@@ -37,12 +37,6 @@ const real *lm_rule_feedback(const struct lm_layer *layer, int c,
     return scratch->sum;
 }
 
-struct lm_relaxation lm_rule_relaxation_by_error(const struct lm_inference *inference,
-                                                 const struct lm_layer *layer, int c) {
-    const struct lm_layer_chunk *chunk = &layer->chunks[c];
-    return lm_relaxation_of(inference->step, chunk->error, chunk->value);
-}
-
 void lm_rule_relax(struct lm_relaxation relaxation, const struct lm_layer *layer, int c,
                    const struct lm_scratch *scratch) {
     if (layer->is_output)
@@ -60,7 +54,8 @@ void lm_rule_relax_value(const struct lm_inference *inference, struct lm_layer *
                          const struct lm_scratch *scratch) {
     struct lm_layer_chunk *chunk = &layer->chunks[c];
     if (layer->is_output || !layer->plan->clamped) {
-        lm_rule_relax(lm_rule_relaxation_by_error(inference, layer, c), layer, c, scratch);
+        lm_rule_relax(lm_relaxation_of(inference->step, chunk->error, chunk->value), layer, c,
+                      scratch);
         return;
     }
     const real *feedback = lm_rule_feedback(layer, c, scratch);

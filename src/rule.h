@@ -71,10 +71,6 @@ const struct lm_rule *lm_rule_find(const char *name, const char *state);
 const real *lm_rule_feedback(const struct lm_layer *layer, int c,
                              const struct lm_scratch *scratch);
 
-/* The relaxation v += eta (eps - sum of the children's feedback), by chunk->error. */
-struct lm_relaxation lm_rule_relaxation_by_error(const struct lm_inference *inference,
-                                                 const struct lm_layer *layer, int c);
-
 /* values by a relaxation of theirs. The output has none that are free: nothing is done. */
 void lm_rule_relax(struct lm_relaxation relaxation, const struct lm_layer *layer, int c,
                    const struct lm_scratch *scratch);
