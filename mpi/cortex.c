@@ -200,14 +200,14 @@ struct job {
 
 enum { SECONDS = LM_APART / sizeof(double) };
 
-static void take_place(void *context, int thread, int c) {
+static void take_place(void *context, int c) {
     struct lm_cortex *cortex = context;
-    bind(cortex, c, lm_slots_take(cortex->slots, thread));
+    bind(cortex, c, lm_slots_take(cortex->slots, omp_get_thread_num()));
 }
 
-static void leave_place(void *context, int thread, int c) {
+static void leave_place(void *context, int c) {
     struct lm_cortex *cortex = context;
-    lm_slots_give(cortex->slots, thread, cortex->place[c]);
+    lm_slots_give(cortex->slots, omp_get_thread_num(), cortex->place[c]);
 }
 
 /* What is next to do of a chunk that no other rank has part in. */
@@ -235,7 +235,6 @@ static void run_threads(struct lm_cortex *cortex, const struct job *job) {
                                        .take_place = job->places ? take_place : NULL,
                                        .leave_place = job->places ? leave_place : NULL,
                                        .context = cortex,
-                                       .thread = thread,
                                        .scratch = &cortex->scratch[thread],
                                        .seconds = job->seconds + thread * SECONDS};
         if (!job->schedule)

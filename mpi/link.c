@@ -25,8 +25,8 @@ struct lm_link {
     int n_chunks;
     size_t length;
     void *shared; /* (bytes) NULL: data travel in messages */
-    bool near;    /* memory is shared, and the processor too */
     size_t bytes;
+    bool shares_processor; /* and memory */
     struct slot *slots;    /* (boxes, chunks), in shared memory */
     real *boxes[LM_BOXES]; /* (chunks, length); NULL: not of this end */
     struct {
@@ -57,8 +57,8 @@ static int tag_up(const struct lm_link *link) {
     return link->is_parent ? link->send_tag : link->receive_tag;
 }
 
-/* Both ends ask. */
-static bool share_processor(const struct lm_link *link) {
+/* Whether the peer keeps to the processor that this rank keeps to. Both ends ask. */
+static bool ask_processor(const struct lm_link *link) {
     int mine = lm_crowd_processor(), other, tag = tag_up(link);
     LM_MPI(MPI_Sendrecv(&mine, 1, MPI_INT, link->peer, tag, &other, 1, MPI_INT, link->peer, tag,
                         lm_comm_links(), MPI_STATUS_IGNORE));
@@ -69,7 +69,7 @@ static void make_boxes(struct lm_link *link) {
     size_t all = lm_product((size_t)link->n_chunks, link->length);
     link->bytes = size_of_slots(link) + lm_product(all, LM_BOXES * sizeof(real));
     link->shared = lm_shared_open(link->peer, link->is_parent, tag_up(link), link->bytes);
-    link->near = link->shared && share_processor(link);
+    link->shares_processor = link->shared && ask_processor(link);
     link->slots = link->shared;
     for (int box = 0; box < LM_BOXES; box++)
         if (link->shared)
@@ -116,8 +116,8 @@ bool lm_link_is_shared(const struct lm_link *link) {
     return link->shared != NULL;
 }
 
-bool lm_link_is_near(const struct lm_link *link) {
-    return link->near;
+bool lm_link_shares_processor(const struct lm_link *link) {
+    return link->shares_processor;
 }
 
 real *lm_link_box(const struct lm_link *link, enum lm_box box, int c) {

@@ -34,7 +34,7 @@ void lm_link_destroy(struct lm_link *link);
 /* Whether data go through shared memory, where they are when send_begin returns; and whether
  * moreover the two ranks keep to one processor, so that they have the same caches. */
 bool lm_link_is_shared(const struct lm_link *link);
-bool lm_link_is_near(const struct lm_link *link);
+bool lm_link_shares_processor(const struct lm_link *link);
 
 /* The box (length) of chunk c: where what is received will be, and where feedback may be made
  * when lm_link_has_room; what is received stays until more is asked for. At the parent's end

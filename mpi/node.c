@@ -36,12 +36,16 @@ static void init_port(struct lm_nodes *nodes, struct lm_port *port, int edge, bo
  * has the caches of this one, else written there as they move; to others, if there are such,
  * they are copied. */
 static void share_values(struct lm_node *node) {
-    for (int k = 0; k < node->layer->plan->n_children && !node->shared; k++)
+    struct lm_link *shared = NULL;
+    for (int k = 0; k < node->layer->plan->n_children && !shared; k++)
         if (node->up[k].link && lm_link_is_shared(node->up[k].link))
-            node->shared = node->up[k].link;
-    node->keeps = node->shared && lm_link_is_near(node->shared);
-    if (node->shared && !node->keeps)
+            shared = node->up[k].link;
+    if (shared && lm_link_shares_processor(shared)) {
+        node->keeps_in = shared;
+    } else if (shared) {
+        node->copies_to = shared;
         node->writing = lm_allocate((size_t)node->layer->n_chunks, sizeof *node->writing);
+    }
 }
 
 /* Edge by edge, as links want it. */
@@ -126,8 +130,8 @@ static void bind_children(struct lm_node *node, int c) {
 
 static void place_node(struct lm_node *node, int c, int place) {
     lm_layer_place(node->layer, c, place);
-    if (node->keeps)
-        node->layer->chunks[c].value = lm_link_box(node->shared, LM_BOX_VALUE, c);
+    if (node->keeps_in)
+        node->layer->chunks[c].value = lm_link_box(node->keeps_in, LM_BOX_VALUE, c);
 }
 
 void lm_nodes_bind(struct lm_nodes *nodes, int c, int place, real *input) {
@@ -185,7 +189,7 @@ static const real *values_to_send(const struct lm_node *node, const struct lm_li
     const struct lm_layer_chunk *chunk = &node->layer->chunks[c];
     if (box == LM_BOX_FORWARD)
         return chunk->forward;
-    return link == node->shared && chunk->copy ? chunk->copy : chunk->value;
+    return link == node->copies_to ? chunk->copy : chunk->value;
 }
 
 void lm_node_send_values_begin(struct lm_node *node, int c, enum lm_box box) {

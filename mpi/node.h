@@ -25,10 +25,10 @@ struct lm_node {
     struct lm_layer *layer;     /* owned */
     struct lm_port *down;       /* (parents); of the network's input all zero */
     struct lm_port *up;         /* (children) */
-    struct lm_link *shared;     /* in whose boxes another rank reads the values, or NULL. One of
-                                   up, not owned */
-    bool keeps;                 /* they are kept there, else written there as they move */
-    struct lm_writing *writing; /* (chunks) how they are, or NULL */
+    struct lm_link *keeps_in;   /* NULL, or in whose boxes the values are, */
+    struct lm_link *copies_to;  /* or are written as they move: another rank reads them there.
+                                   Of those of up, not owned */
+    struct lm_writing *writing; /* (chunks) how they are written there, else NULL */
 };
 
 /* All nodes of this rank. */

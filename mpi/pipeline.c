@@ -244,8 +244,8 @@ static void begin_values(const struct lm_pipeline *pipeline, const struct lm_nod
     const struct lm_rule *rule = pipeline->passes->rule;
     struct lm_layer_chunk *chunk = &node->layer->chunks[c];
     size_t n = node->layer->plan->units * chunk->width;
-    bool copies = rule->values_travel && node->shared && !node->keeps;
-    chunk->copy = copies ? lm_link_box(node->shared, LM_BOX_VALUE, c) : NULL;
+    bool copies = rule->values_travel && node->copies_to;
+    chunk->copy = copies ? lm_link_box(node->copies_to, LM_BOX_VALUE, c) : NULL;
     chunk->fresh = begins_fresh(pipeline, node);
     if (rule->begin)
         rule->begin(n, chunk->forward, chunk->value);
@@ -367,7 +367,7 @@ static void enter(const struct lm_pipeline *pipeline, int c, long step) {
     const struct lm_passes *passes = pipeline->passes;
     enum lm_pass pass = lm_pipeline_pass(passes, step);
     if (pipeline->take_place && step == 0)
-        pipeline->take_place(pipeline->context, pipeline->thread, c);
+        pipeline->take_place(pipeline->context, c);
     if (pass == LM_PASS_FORWARD)
         load(pipeline, c);
     else if (pass == LM_PASS_INFER &&
@@ -406,14 +406,16 @@ static bool advance(const struct lm_pipeline *pipeline, struct flight *flight) {
     return moved;
 }
 
-/* A chunk has come to the end. */
+/* A chunk has come to the end of what is to be done here, perhaps of all. */
 static void land(const struct lm_pipeline *pipeline, int c) {
     const struct lm_passes *passes = pipeline->passes;
-    long steps = lm_pipeline_steps(passes, pipeline->tally ? pipeline->nodes->n : 0);
-    if (passes->done && pipeline->end == steps)
+    int learners = pipeline->tally ? pipeline->nodes->n : 0;
+    if (pipeline->end < lm_pipeline_steps(passes, learners))
+        return;
+    if (passes->done)
         passes->done(passes->context, c);
-    if (pipeline->leave_place && pipeline->end == steps)
-        pipeline->leave_place(pipeline->context, pipeline->thread, c);
+    if (pipeline->leave_place)
+        pipeline->leave_place(pipeline->context, c);
 }
 
 #define FOR_CHUNKS(pipeline, c)                                                                \

@@ -24,10 +24,9 @@ struct lm_pipeline {
     long first, end;
     /* NULL, or called before the first step of a chunk, which gives it a place to keep its
      * state, and after the last of all, when it needs none any more. */
-    void (*take_place)(void *context, int thread, int c);
-    void (*leave_place)(void *context, int thread, int c);
+    void (*take_place)(void *context, int c);
+    void (*leave_place)(void *context, int c);
     void *context; /* of these */
-    int thread;    /* likewise */
     const struct lm_scratch *scratch;
     double *seconds; /* (LM_PASSES) of this thread, LM_APART from others': what the passes take
                         is added */

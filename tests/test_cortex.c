@@ -89,7 +89,7 @@ END_TEST
 
 /* All ranks keep to one processor, and their values to where others read them. Row i of
  * networks x states. */
-START_TEST(near_ranks_change_no_bit) {
+START_TEST(ranks_of_one_processor_change_no_bit) {
     const struct lm_rule *rule = lm_rule_find("strict", _i % 2 ? "value" : "deviation");
     const char *name = networks[_i / 2];
     struct lm_inference inference = small_inference("mse", 0.1, BATCH);
@@ -590,7 +590,7 @@ int main(void) {
     alone = lm_comm_rank() == 0; /* the first rank, which does some while the others sleep */
     const struct repeated_test tests[] = {
         {placement_and_threads_change_no_bit, 6 * rules},
-        {near_ranks_change_no_bit, 3 * 2},
+        {ranks_of_one_processor_change_no_bit, 3 * 2},
         {replicas_change_no_bit, 3 * rules},
         {large_layers_learn_behind_the_rest, 1},
         {inference_starts_anew, 3 * rules},

@@ -103,6 +103,7 @@ START_TEST(ranks_keep_to_their_processors) {
     bool applies = lm_comm_size() > CPU_COUNT(&before) && CPU_COUNT(&before) > 1;
     setenv("LAMINA_BIND", "none", 1);
     lm_crowd_gather(1, cost(), NULL);
+    ck_assert(CPU_COUNT(&before) == 1 || lm_crowd_processor() == -1);
     cpu_set_t free = processors();
     ck_assert(CPU_EQUAL(&free, &before));
     unsetenv("LAMINA_BIND");
@@ -112,6 +113,10 @@ START_TEST(ranks_keep_to_their_processors) {
     ck_assert_int_eq(lm_crowd_seat(), lm_comm_rank());
     lm_crowd_gather(1, cost(), NULL);
     ck_assert_int_eq(holders(), applies ? 1 : CPU_COUNT(&before) == 1 ? lm_comm_size() : 0);
+    cpu_set_t kept = processors();
+    int processor = lm_crowd_processor();
+    ck_assert((processor >= 0) == (CPU_COUNT(&kept) == 1));
+    ck_assert(processor < 0 || CPU_ISSET((size_t)processor, &kept));
     if (applies) /* its processor comes first, and then those of the others */
         ck_assert_int_eq(lm_crowd_seat(), (lm_comm_rank() + 1) % lm_comm_size());
     lm_crowd_gather(1, cost(), NULL); /* as before, though they are bound now */

@@ -158,23 +158,24 @@ START_TEST(crowded_ranks_wait_asleep) {
 }
 END_TEST
 
-static void expect_near(bool up, bool down) {
+static void expect_shared_processor(bool up, bool down) {
     struct ring *ring = ring_create(1, 0);
-    ck_assert(lm_link_is_near(ring->up) == (up && lm_link_is_shared(ring->up)));
-    ck_assert(lm_link_is_near(ring->down) == (down && lm_link_is_shared(ring->down)));
+    ck_assert(lm_link_shares_processor(ring->up) == (up && lm_link_is_shared(ring->up)));
+    ck_assert(lm_link_shares_processor(ring->down) == (down && lm_link_is_shared(ring->down)));
     ring_destroy(ring);
 }
 
-/* Who keeps to one processor is near those that keep to the same; here all but the first. */
-START_TEST(ranks_of_one_processor_are_near) {
+/* Who keeps to one processor shares it with those that keep to the same; here, at last, all but
+ * the first. */
+START_TEST(ranks_of_one_processor_know_it) {
     int rank = lm_comm_rank(), last = lm_comm_size() - 1;
     cpu_set_t before = keep_to_processor(0);
-    expect_near(true, true);
+    expect_shared_processor(true, true);
     sched_setaffinity(0, sizeof before, &before);
     if (CPU_COUNT(&before) > 1) {
-        expect_near(false, false);
+        expect_shared_processor(false, false);
         keep_to_processor(rank == 0 ? 0 : 1);
-        expect_near(rank != 0 && rank != last, rank > 1);
+        expect_shared_processor(rank != 0 && rank != last, rank > 1);
         sched_setaffinity(0, sizeof before, &before);
     }
 }
@@ -298,7 +299,7 @@ END_TEST
 
 static int run_all(const char *name) {
     return RUN_TESTS_TOGETHER(name, values_go_up_and_feedback_down, messages_can_be_asked_for,
-                              crowded_ranks_wait_asleep, ranks_of_one_processor_are_near,
+                              crowded_ranks_wait_asleep, ranks_of_one_processor_know_it,
                               chunks_travel_on_their_own, edges_do_not_mix,
                               threads_may_share_a_link,
                               a_box_is_its_receivers_until_more_is_asked_for,
