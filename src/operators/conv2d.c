@@ -226,9 +226,9 @@ INLINE void product_tile(int outs, int ins, const struct tile *t, const struct t
         columns = 1;
     }
     vec sum[TILE][MOST_INS];
-#pragma GCC unroll 6
+#pragma GCC unroll TILE
     for (int o = 0; o < outs; o++)
-#pragma GCC unroll 6
+#pragma GCC unroll MOST_INS
         for (int c = 0; c < ins; c++)
             sum[o][c] = total[o][c];
     for (ptrdiff_t i = at->rows.from; i < at->rows.to; i++) {
@@ -246,9 +246,9 @@ INLINE void product_tile(int outs, int ins, const struct tile *t, const struct t
                 }
             }
     }
-#pragma GCC unroll 6
+#pragma GCC unroll TILE
     for (int o = 0; o < outs; o++)
-#pragma GCC unroll 6
+#pragma GCC unroll MOST_INS
         for (int c = 0; c < ins; c++)
             total[o][c] = sum[o][c];
 }

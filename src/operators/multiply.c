@@ -15,9 +15,9 @@ enum {
 INLINE void store_tile(int outs, int vectors, const struct lm_multiplication *p,
                        vec sum[HIGH][BROAD], real *y) {
     const ptrdiff_t step = p->y_step;
-#pragma GCC unroll 12
+#pragma GCC unroll HIGH
     for (int k = 0; k < outs; k++, y += step)
-#pragma GCC unroll 4
+#pragma GCC unroll BROAD
         for (int v = 0; v < vectors; v++)
             store(y + v * LANES, sum[k][v]);
 }
@@ -26,9 +26,9 @@ INLINE void relax_tile(int outs, int vectors, bool by_error, const struct lm_mul
                        vec sum[HIGH][BROAD], real *y) {
     const struct lm_relaxation by = *p->relaxation; /* in registers, whatever is stored */
     const ptrdiff_t step = p->y_step;
-#pragma GCC unroll 12
+#pragma GCC unroll HIGH
     for (int k = 0; k < outs; k++, y += step)
-#pragma GCC unroll 4
+#pragma GCC unroll BROAD
         for (int v = 0; v < vectors; v++)
             relax(&by, by_error, y + v * LANES, sum[k][v]);
 }
@@ -41,9 +41,9 @@ INLINE void multiply_tile(int outs, int vectors, const struct lm_multiplication 
     real *y = p->y + o * p->y_step + b;
     const bool fetches = FETCHES || p->adds; /* where most likely the next tile is */
     vec sum[HIGH][BROAD];
-#pragma GCC unroll 12
+#pragma GCC unroll HIGH
     for (int k = 0; k < outs; k++)
-#pragma GCC unroll 4
+#pragma GCC unroll BROAD
         for (int v = 0; v < vectors; v++) {
             sum[k][v] = p->adds ? load(y + k * p->y_step + v * LANES)
                                 : (p->bias ? p->bias[o + k] : 0) - (vec){0};

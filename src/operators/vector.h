@@ -4,10 +4,10 @@
  * many enough, which takes fewer instructions, a weight being loaded once for BROAD vectors,
  * and TILE x FULL where weights are packed.
  * Functions that work on tiles are INLINE and called with constant sizes, so that the compiler
- * keeps their arrays in registers: 12, which are enough for two multiplications and additions
- * to begin in each cycle. Where there are 32 registers, multiply.h and winograd1d.h have tiles
- * twice as high: they need each input half as often, and narrow ones are enough to keep a
- * processor busy too.
+ * keeps their arrays in registers, with loops over these unrolled where it would not: 12,
+ * which are enough for two multiplications and additions to begin in each cycle. Where there
+ * are 32 registers, multiply.h and winograd1d.h have tiles twice as high: they need each input
+ * half as often, and narrow ones are enough to keep a processor busy too.
  */
 #ifndef LAMINA_VECTOR_H
 #define LAMINA_VECTOR_H
