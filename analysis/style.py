@@ -11,6 +11,8 @@ import numpy as np  # noqa: E402
 # Okabe and Ito's colours, which stay apart for every common kind of colour blindness, the five
 # that do so best in front; yellow is left out because it fades on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#56B4E9", "#000000", "#CC79A7", "#E69F00")
+# Of curves that belong to no layer, one per series of runs: they stay apart from those above too.
+SERIES = ("#332288", "#AAAA55", "#882255")
 LINES = ("-", "--", "-.", (0, (1, 1)), (0, (5, 1, 1, 1, 1, 1)), (0, (7, 2)), (0, (3, 1, 1, 1)))
 MARKERS = "osD^vPX"
 RULES = {"strict": "predictive coding (strict)",

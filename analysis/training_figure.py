@@ -99,8 +99,7 @@ def draw_progress(ax, groups, name, old):
         words = FIGURE_5_AS_BACKPROP if i > 0 and not is_backprop(runs) else label(runs)
         for j, (key, split, prefix) in enumerate(SPLITS):
             which = 2 * i + j
-            look = {"color": style.COLOURS[which % len(style.COLOURS)],
-                    "linestyle": style.LINES[which % len(style.LINES)],
+            look = {"color": style.SERIES[i % len(style.SERIES)], "linestyle": style.LINES[j],
                     "marker": style.MARKERS[which % len(style.MARKERS)],
                     "label": f"{words}:\n{split} inputs"}
             if old and i < 2:

@@ -38,8 +38,11 @@ def smallest_distance(colours, vision):
 def test_colours_stay_apart(vision):
     assert smallest_distance(style.COLOURS[:5], vision) > 24
     assert smallest_distance(style.COLOURS, vision) > 15
+    assert smallest_distance(style.SERIES, vision) > 24
+    assert all(smallest_distance((a, b), vision) > 15
+               for a in style.COLOURS for b in style.SERIES)
     assert all(np.linalg.norm(seen(c, vision) - seen("#ffffff", vision)) > 30
-               for c in style.COLOURS)
+               for c in style.COLOURS + style.SERIES)
 
 
 def test_the_measure_knows_colours_that_do_not():
