@@ -363,6 +363,15 @@ static bool write_costs(struct lm_output *output, struct lm_status *status) {
     return good;
 }
 
+/* What was sent, and which files there are now. */
+static void tell(const struct lm_output *output) {
+    printf("%s\n%s\n", output->line, output->session->options->output);
+    if (output->newest)
+        printf("%s\n", output->newest);
+    else
+        fprintf(stderr, "the trained network was not kept, for checkpoint.every is 0\n");
+}
+
 bool lm_output_finish(struct lm_output *output, struct lm_status *status) {
     const struct lm_session *session = output->session;
     struct lm_run_traffic traffic = all_traffic(output);
@@ -375,7 +384,7 @@ bool lm_output_finish(struct lm_output *output, struct lm_status *status) {
     good = lm_run_file_finish(output->file, session->steps, status);
     output->file = NULL;
     if (good && lm_comm_rank() == 0 && !session->options->quiet)
-        printf("%s\n%s\n", output->line, session->options->output);
+        tell(output);
     return good;
 }
 

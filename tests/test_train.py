@@ -1,4 +1,5 @@
 """lamina train: placement, exactness, resume, locality, on files as users see them."""
+import itertools
 import os
 import re
 import shlex
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import reference
 import xarray
+import yaml
 
 from program import (CONV, DOUBLE, FIGURES, FLOAT, MNIST, SANITIZED, SKIP, SOURCE, checkpoint, needs_mnist,
                      one_rank_only, run, same_bits, slow, write_cifar10, write_dataset,
@@ -310,8 +312,12 @@ def test_progress_lines_and_quiet(tmp_path):
     settings = write_settings(tmp_path)
     loud = run("train", settings, "-o", tmp_path / "a.h5")
     assert re.search(r"strict\s+100 %\s+step 10/10 .* loss \S+\s+accuracy \S+", loud.stderr)
+    assert loud.stdout.splitlines()[-2:] == [str(tmp_path / "a.h5"), str(checkpoint(tmp_path / "a.h5", 10))]
     quiet = run("train", settings, "-o", tmp_path / "b.h5", "--quiet")
     assert quiet.stdout == "" and quiet.stderr == ""
+    kept_not = run("train", settings, "-o", tmp_path / "c.h5", "--set", "checkpoint.every=0")
+    assert kept_not.stdout.splitlines()[-1] == str(tmp_path / "c.h5")
+    assert kept_not.stderr.splitlines()[-1].startswith("the trained network was not kept")
 
 
 def test_divergence_stops_with_layer_and_step(tmp_path):
@@ -414,11 +420,37 @@ def test_measured_costs_place_layers_and_change_no_bit(tmp_path):
 def test_the_network_of_the_readme(tmp_path):
     text = (SOURCE / "README.md").read_text().partition("## A network of one's own\n")[2]
     settings = tmp_path / "own.yaml"
-    settings.write_text(textwrap.dedent(text[:text.index("\n`lamina describe")]))
+    settings.write_text(textwrap.dedent(text[:text.index("\n| setting")]))
     data = write_dataset(tmp_path / "data", n_train=400, n_test=300, size=28)
     run("train", settings, "-o", tmp_path / "own.h5", "-q", "--set", f"data.path={data}",
         "--set", "record.errors.inputs=300")
     assert "add > linear units=10  <- IT side" in run("describe", settings).stdout
+
+
+def names_of(settings, prefix=""):
+    """Every key path of settings, with its value."""
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            yield from names_of(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def test_the_readme_explains_all_settings(tmp_path):
+    own = {"data.path", "network.input", "network.layers"}  # without a default
+    text = (SOURCE / "README.md").read_text().partition("| setting | default |")[2].partition("\n\n")[0]
+    explained = {}
+    for row in text.splitlines()[2:]:
+        names, defaults = (re.split(r", (?![^\[]*\])", cell.strip().replace("`", "")) for cell in row.split("|")[1:3])
+        section = names[0].rpartition(".")[0]
+        names = [section + name if name.startswith(".") else name for name in names]
+        explained.update(itertools.zip_longest(names, defaults))
+    settings = tmp_path / "few.yaml"
+    settings.write_text("data: {path: mnist}\nnetwork: {input: [4], layers: [{name: out, map: [{linear: {units: 2}}]}]}\n")
+    there = dict(names_of(yaml.safe_load(run("describe", settings, "--settings").stdout)))
+    assert set(explained) == set(there)
+    for name in set(there) - own:
+        assert yaml.safe_load(explained[name]) == there[name], name
 
 
 def test_describe_prints_the_settings_that_a_run_file_holds(tmp_path):
