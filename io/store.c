@@ -17,14 +17,15 @@ static void destroy(struct lm_store *store) {
         lm_h5_mpi(MPI_Comm_free(&store->communicator));
     lm_aside_clear(&store->aside);
     lm_digest_clear(&store->digest);
+    lm_h5_end(store);
     lm_free(store->path);
     lm_free(store);
 }
 
 static struct lm_store *begin_store(const char *path, const struct lm_peers *peers) {
-    lm_h5_begin();
     struct lm_store *store = lm_allocate(1, sizeof *store);
     store->path = lm_copy_string(path);
+    lm_h5_begin(store);
     store->file = H5I_INVALID_HID;
     lm_aside_init(&store->aside, path);
     store->size = 1;
@@ -157,7 +158,7 @@ static herr_t check_object(hid_t file, const char *name, const H5O_info_t *info,
 }
 
 bool lm_store_verify(struct lm_store *store, struct lm_status *status) {
-    lm_h5_begin();
+    lm_h5_begin(store);
     struct check check = {store, status};
     herr_t found = H5Ovisit2(store->file, H5_INDEX_NAME, H5_ITER_NATIVE, check_object, &check,
                              H5O_INFO_BASIC);
@@ -194,7 +195,7 @@ static bool publish(struct lm_store *store, struct lm_status *status) {
 bool lm_store_commit(struct lm_store *store, struct lm_status *status) {
     bool ok =
         (!store->sealed || write_checksums(store, status)) && lm_store_flush(store, status);
-    lm_h5_begin();
+    lm_h5_begin(store);
     bool closed = lm_h5_close(store);
     if (ok)
         ok = lm_h5_settle(store, closed, "close", "the file", 0, status);
@@ -206,12 +207,12 @@ bool lm_store_commit(struct lm_store *store, struct lm_status *status) {
 
 /* Close a file that may be broken. When HDF5 cannot, it must not come to its own end. */
 static void abandon_file(struct lm_store *store) {
-    if (store->file < 0)
+    if (store->file < 0 && !store->stuck)
         return;
     bool broken = store->end.code != LM_OK;
     if (broken)
         lm_h5_alarm(&store->end);
-    if (!lm_h5_close(store)) {
+    if (store->stuck || !lm_h5_close(store)) {
         if (!broken)
             lm_h5_fail(store, LM_IO, "close", "the file", &store->end);
         lm_abort(store->end.code, "%s", store->end.message);
@@ -222,6 +223,7 @@ static void abandon_file(struct lm_store *store) {
 void lm_store_abandon(struct lm_store *store, bool remove) {
     if (!store)
         return;
+    lm_h5_begin(store);
     struct lm_status unused;
     /* Room for what H5Fclose writes: on a full disk it fails, and MPI_Finalize crashes. */
     if (remove)
@@ -267,8 +269,7 @@ const char *lm_store_path(const struct lm_store *store) {
 }
 
 bool lm_store_flush(struct lm_store *store, struct lm_status *status) {
-    lm_h5_begin();
-    lm_h5_writes(store);
+    lm_h5_begin(store);
     bool ok = lm_h5_done(H5Fflush(store->file, H5F_SCOPE_GLOBAL));
     ok = lm_h5_settle(store, ok, "flush", "the file", lm_h5_hash_call("flush", ""), status);
     if (!ok || store->exposed || store->sealed)

@@ -47,7 +47,7 @@ static bool set_on(struct lm_store *store, const char *object, const char *name,
 
 bool lm_store_set_text(struct lm_store *store, const char *object, const char *name,
                        const char *text, struct lm_status *status) {
-    lm_h5_begin();
+    lm_h5_begin(store);
     hid_t on = lm_h5_got(H5Oopen(store->file, object, H5P_DEFAULT));
     bool ok = lm_h5_set_text(store, on, name, text);
     ok = lm_h5_drop(on) && ok;
@@ -64,19 +64,19 @@ static bool set_number(struct lm_store *store, const char *object, const char *n
 
 bool lm_store_set_integer(struct lm_store *store, const char *object, const char *name,
                           int64_t value, struct lm_status *status) {
-    lm_h5_begin();
+    lm_h5_begin(store);
     return set_number(store, object, name, H5T_NATIVE_INT64, &value, status);
 }
 
 bool lm_store_set_unsigned(struct lm_store *store, const char *object, const char *name,
                            uint64_t value, struct lm_status *status) {
-    lm_h5_begin();
+    lm_h5_begin(store);
     return set_number(store, object, name, H5T_NATIVE_UINT64, &value, status);
 }
 
 bool lm_store_set_double(struct lm_store *store, const char *object, const char *name,
                          double value, struct lm_status *status) {
-    lm_h5_begin();
+    lm_h5_begin(store);
     return set_number(store, object, name, H5T_NATIVE_DOUBLE, &value, status);
 }
 
@@ -104,7 +104,7 @@ static hid_t open_attribute(struct lm_store *store, const char *object, const ch
 
 bool lm_h5_get_number(struct lm_store *store, const char *object, const char *name, hid_t type,
                       void *value) {
-    lm_h5_begin();
+    lm_h5_begin(store);
     hid_t attribute = open_attribute(store, object, name, H5Tget_class(type));
     bool ok = attribute >= 0 && lm_h5_done(H5Aread(attribute, type, value));
     return lm_h5_drop(attribute) && ok;
@@ -144,7 +144,7 @@ static char *read_text(hid_t attribute) {
 
 char *lm_store_get_text(struct lm_store *store, const char *object, const char *name,
                         struct lm_status *status) {
-    lm_h5_begin();
+    lm_h5_begin(store);
     hid_t attribute = open_attribute(store, object, name, H5T_STRING);
     char *text = attribute < 0 ? NULL : read_text(attribute);
     lm_h5_drop(attribute);

@@ -79,7 +79,7 @@ static hid_t link_list(void) {
 }
 
 bool lm_store_make_group(struct lm_store *store, const char *path, struct lm_status *status) {
-    lm_h5_begin();
+    lm_h5_begin(store);
     hid_t links = link_list();
     hid_t group = H5I_INVALID_HID;
     if (links >= 0)
@@ -178,7 +178,7 @@ static bool fill(hid_t dataset, const struct lm_field *field) {
 
 bool lm_store_make(struct lm_store *store, const struct lm_field *field,
                    struct lm_status *status) {
-    lm_h5_begin();
+    lm_h5_begin(store);
     LM_ASSERT(field->type != LM_FIELD_TEXT);
     hid_t dataset = create_dataset(store, field, file_type(field->type));
     bool ok = describe(store, dataset, field) && attach_scales(store, dataset, field) &&
@@ -231,7 +231,7 @@ static bool make_text_scale(struct lm_store *store, const struct lm_field *field
 
 bool lm_store_make_scale(struct lm_store *store, const struct lm_field *field,
                          const void *values, struct lm_status *status) {
-    lm_h5_begin();
+    lm_h5_begin(store);
     LM_ASSERT(field->rank == 1);
     uint64_t said = hash_field(field);
     const char *const *texts = values;
@@ -266,7 +266,7 @@ bool lm_store_make_count(struct lm_store *store, const struct lm_field *field, i
 
 bool lm_store_write(struct lm_store *store, const struct lm_slab *slab, const void *values,
                     struct lm_status *status) {
-    lm_h5_begin();
+    lm_h5_begin(store);
     hsize_t extent[LM_MAX_DIMENSIONS];
     hid_t dataset = lm_h5_got(H5Dopen2(store->file, slab->path, H5P_DEFAULT));
     int rank = dataset < 0 ? -1 : get_extent(dataset, extent);
@@ -304,7 +304,7 @@ static const char *extent_text(int rank, const hsize_t extent[], char *text) {
 
 bool lm_store_extent(struct lm_store *store, const char *path, int rank, size_t extent[],
                      struct lm_status *status) {
-    lm_h5_begin();
+    lm_h5_begin(store);
     hid_t dataset = open_dataset(store, path, status);
     if (dataset < 0)
         return false;
@@ -357,7 +357,7 @@ static bool is_readable(struct lm_store *store, hid_t dataset, const struct lm_s
 
 bool lm_store_read(struct lm_store *store, const struct lm_slab *slab, void *values,
                    struct lm_status *status) {
-    lm_h5_begin();
+    lm_h5_begin(store);
     hid_t dataset = open_dataset(store, slab->path, status);
     if (dataset < 0)
         return false;
@@ -401,7 +401,7 @@ static bool sum_up(hid_t dataset, uint32_t *crc) {
 bool lm_h5_is_sound(struct lm_store *store, const char *path, struct lm_status *status) {
     uint64_t expected = 0;
     uint32_t found = 0;
-    lm_h5_begin();
+    lm_h5_begin(store);
     hid_t dataset = open_dataset(store, path, status);
     htri_t summed = dataset < 0 ? -1 : (htri_t)lm_h5_got(H5Aexists(dataset, LM_H5_CHECKSUM));
     bool ok = summed == 0;

@@ -13,10 +13,23 @@ static const double PATIENCE = 3;
 
 char lm_h5_reason[LM_H5_REASON];
 
+/* "WHAT: time = ..., error message = 'WHY', ..." as "WHAT: WHY". */
+static void shorten(char *reason) {
+    static const char before[] = "error message = '";
+    char *details = strstr(reason, ": time = "), *why = strstr(reason, before);
+    if (!details || !why)
+        return;
+    why += sizeof before - 1;
+    size_t length = strcspn(why, "'");
+    memmove(details + 2, why, length);
+    details[2 + length] = '\0';
+}
+
 static herr_t keep_first(unsigned n, const H5E_error2_t *error, void *unused) {
     (void)unused;
     if (n == 0)
         snprintf(lm_h5_reason, sizeof lm_h5_reason, "%s", error->desc);
+    shorten(lm_h5_reason);
     return 0;
 }
 
@@ -34,9 +47,17 @@ bool lm_h5_drop(hid_t id) {
     return id < 0 || lm_h5_done(H5Idec_ref(id));
 }
 
-void lm_h5_begin(void) {
+static const char *at_work; /* path of the file that HDF5 is at; NULL: none */
+
+void lm_h5_begin(const struct lm_store *store) {
     *lm_h5_reason = '\0';
+    at_work = store->path;
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
+}
+
+void lm_h5_end(const struct lm_store *store) {
+    if (at_work == store->path)
+        at_work = NULL;
 }
 
 bool lm_h5_fail(const struct lm_store *store, enum lm_code code, const char *what,
@@ -89,7 +110,6 @@ static bool agree_with(struct lm_store *store, bool ok, uint64_t said,
 }
 
 static struct lm_watchdog *alarmed;
-static const char *written; /* path of the file at work */
 
 void lm_h5_alarm(const struct lm_status *status) {
     if (!alarmed)
@@ -102,15 +122,11 @@ void lm_h5_calm(void) {
     alarmed = NULL;
 }
 
-void lm_h5_writes(const struct lm_store *store) {
-    written = store->path;
-}
-
 void lm_store_alarm(int number) {
     struct lm_status status;
-    if (!written)
+    if (!at_work)
         return;
-    lm_fail(&status, LM_IO, "%s: cannot write: %s", written,
+    lm_fail(&status, LM_IO, "%s: cannot write: %s", at_work,
             number ? strerror(number) : "MPI gives no reason");
     lm_h5_alarm(&status);
 }
@@ -156,9 +172,9 @@ hid_t lm_h5_access(const struct lm_store *store, bool alone) {
 }
 
 bool lm_h5_close(struct lm_store *store) {
-    lm_h5_writes(store);
     bool ok = lm_h5_done(H5Fclose(store->file));
     store->file = H5I_INVALID_HID;
+    store->stuck = !ok;
     return ok;
 }
 

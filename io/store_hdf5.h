@@ -22,6 +22,7 @@ struct lm_store {
     bool sealed;
     struct lm_digest digest; /* if sealed */
     hid_t file;
+    bool stuck; /* HDF5 could not close it */
     bool parallel;
     MPI_Comm communicator; /* if parallel */
     int rank, size;
@@ -34,9 +35,11 @@ struct lm_store {
 enum { LM_H5_REASON = 256 };
 extern char lm_h5_reason[LM_H5_REASON];
 
-/* Each public call starts with begin. Then, where below 0 is a failure: a value as it is;
- * whether it is none; let go of an identifier, which may be a failed one. Local. */
-void lm_h5_begin(void);
+/* Each public call starts with begin, and end says that a store is gone. Then, where below 0 is
+ * a failure: a value as it is; whether it is none; let go of an identifier, which may be a
+ * failed one. Local. */
+void lm_h5_begin(const struct lm_store *store);
+void lm_h5_end(const struct lm_store *store);
 hid_t lm_h5_got(hid_t value);
 bool lm_h5_done(hid_t value);
 bool lm_h5_drop(hid_t id);
@@ -55,10 +58,9 @@ void lm_h5_mpi(int code);
 
 /* When MPI fails to write for HDF5 on one rank, the ranks may wait for each other for ever
  * inside HDF5. After an alarm this rank ends the job with `status` unless it is calm within
- * seconds; the first alarm counts. `writes` says which file HDF5 is at. Local. */
+ * seconds; the first alarm counts. Local. */
 void lm_h5_alarm(const struct lm_status *status);
 void lm_h5_calm(void);
-void lm_h5_writes(const struct lm_store *store);
 
 /* Whether all ranks are well; if not, all get the status of the lowest that is not. `said` is a
  * hash of the arguments. A rank that failed and is not heard ends the job. Collective. */

@@ -122,6 +122,18 @@ def test_a_full_disk_ends_all_with_the_checkpoint_that_is_left(tmp_path, rank, c
     assert left.read_bytes() == before and not checkpoint(out, 6).exists() and not out.exists()
 
 
+@needs_fault
+@one_rank_only
+@pytest.mark.parametrize("rank, call", [(0, 5), (0, 38), (0, 80), (0, 110), (1, 10), (1, 30), (2, 35)])
+def test_a_full_disk_for_the_run_file(tmp_path, rank, call):
+    settings, out = write_settings(tmp_path), tmp_path / "run.h5"
+    code, lines, errors = run_with(fault(rank, "enospc", call, "/run.h5."), "train", settings, "-o", out,
+                                   *FEW, ranks=3)
+    assert code == 74, errors
+    assert len(lines) == 1 and re.search(f"{out}: cannot .*(No space left|file write failed)", lines[0]), errors
+    assert not out.exists()
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts a small disk")
 @one_rank_only
 def test_a_small_disk(tmp_path):
