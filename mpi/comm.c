@@ -25,8 +25,13 @@ static void abort_all(int code) {
     _exit(code);
 }
 
+static const useconds_t WORD = 100000; /* microseconds, for a message to be out */
+
 static bool may_speak(void) {
-    return !atomic_flag_test_and_set(spoken);
+    bool first = !atomic_flag_test_and_set(spoken);
+    if (!first)
+        usleep(WORD); /* before this rank ends the job */
+    return first;
 }
 
 static void share_voice(void) {

@@ -47,7 +47,7 @@ static void make_nodes(struct lm_cortex *cortex) {
         if (!lm_placement_holds(plan->placement, plan->rank, l))
             continue;
         struct lm_layer *layer =
-            lm_layer_create(plan->network, l, plan->optimizer, false,
+            lm_layer_create(plan->network, l, plan->optimizer,
                             (size_t)nodes->n_chunks * plan->chunk, plan->chunk);
         nodes->node[nodes->n++].layer = layer;
         cortex->has_output = cortex->has_output || layer->is_output;
@@ -130,10 +130,6 @@ struct lm_layer *lm_cortex_find(const struct lm_cortex *cortex, int index) {
 
 int lm_cortex_replica(const struct lm_cortex *cortex) {
     return lm_replicas_index(cortex->replicas);
-}
-
-bool lm_cortex_has_input(const struct lm_cortex *cortex) {
-    return cortex->has_input;
 }
 
 bool lm_cortex_has_output(const struct lm_cortex *cortex) {

@@ -44,14 +44,13 @@ struct lm_layer *lm_cortex_find(const struct lm_cortex *cortex, int index);
 /* The replica of this rank, from 0; the first speaks for all in files and on the terminal. */
 int lm_cortex_replica(const struct lm_cortex *cortex);
 
-/* Whether this rank reads the images, and whether it reads the labels. */
-bool lm_cortex_has_input(const struct lm_cortex *cortex);
+/* Whether this rank reads the labels. */
 bool lm_cortex_has_output(const struct lm_cortex *cortex);
 
 /* The next batch has n inputs. Then fill, or let the pass of loading fill, for each chunk c <
  * lm_cortex_chunks (perhaps none), count inputs of the batch from lm_cortex_first on:
- * lm_cortex_input (input units, width), NULL unless has_input, and lm_cortex_label (count),
- * NULL unless has_output. Local. */
+ * lm_cortex_input (input units, width), NULL where no layer has the input as a parent, and
+ * lm_cortex_label (count), NULL unless has_output. Local. */
 void lm_cortex_set_batch(struct lm_cortex *cortex, size_t n);
 int lm_cortex_chunks(const struct lm_cortex *cortex);
 size_t lm_cortex_first(const struct lm_cortex *cortex, int c);

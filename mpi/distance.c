@@ -56,9 +56,19 @@ static double between_threads(int threads) {
     return seconds;
 }
 
+/* Whether there is a rank for each of the first two seats: those on one processor share a seat.
+ */
+static bool are_two_seated(int seat) {
+    int seated = seat < 2, all;
+    LM_MPI(MPI_Allreduce(&seated, &all, 1, MPI_INT, MPI_SUM, lm_comm_node()));
+    return all == 2;
+}
+
 static double between_ranks(void) {
     int rank = lm_comm_node_rank(), seat = lm_crowd_seat(), unit;
     MPI_Comm node = lm_comm_node();
+    if (!are_two_seated(seat))
+        return 0;
     MPI_Aint bytes = rank == 0 ? LINE : 0;
     MPI_Win window;
     void *mine;
@@ -75,7 +85,9 @@ static double between_ranks(void) {
 
 double lm_distance_measure(int threads) {
     double seconds = 0;
-    if (threads == 1 && lm_comm_node_ranks() > 1)
+    int most;
+    LM_MPI(MPI_Allreduce(&threads, &most, 1, MPI_INT, MPI_MAX, lm_comm_node()));
+    if (most == 1 && lm_comm_node_ranks() > 1)
         seconds = between_ranks();
     else if (threads > 1 && lm_comm_node_rank() == 0)
         seconds = between_threads(threads);

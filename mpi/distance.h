@@ -7,7 +7,7 @@
 
 /* Seconds, at best, between the first two threads of the node's first rank, or if ranks have
  * one thread each, between the two with the first seats (crowd.h); 0 if there is but one.
- * `threads`: of each rank. Collective; takes a few milliseconds. */
+ * `threads`: of this rank. Collective; takes a few milliseconds. */
 double lm_distance_measure(int threads);
 
 #endif

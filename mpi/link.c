@@ -38,11 +38,13 @@ struct lm_link {
 
 /* --- making ------------------------------------------------------------------------------- */
 
-static void check_tag(int tag) {
+static void check_tag(long tag) {
     int *limit, found;
     LM_MPI(MPI_Comm_get_attr(lm_comm_links(), MPI_TAG_UB, &limit, &found));
     if (!found || tag > *limit)
-        lm_abort(LM_SYSTEM, "the network has more links and chunks than MPI has tags (%d)",
+        lm_abort(LM_SYSTEM,
+                 "the network has more links and chunks than MPI has tags (%d): take larger "
+                 "chunks",
                  found ? *limit : 32767);
 }
 
@@ -84,8 +86,7 @@ struct lm_link *lm_link_create(int edge, int n_edges, int peer, bool is_parent, 
     if (length > INT_MAX)
         lm_abort(LM_SYSTEM, "a message of %zu numbers is too long: take smaller chunks",
                  length);
-    LM_ASSERT((long)n_edges * 2 * n_chunks <= INT_MAX);
-    check_tag(n_edges * 2 * n_chunks);
+    check_tag((long)n_edges * 2 * n_chunks);
     int up = 2 * edge * n_chunks, down = up + n_chunks;
     struct lm_link *link = lm_allocate(1, sizeof *link);
     *link = (struct lm_link){.peer = peer,

@@ -50,7 +50,7 @@ static size_t buffer_size(const struct lm_stage *stage, const struct lm_operator
 }
 
 size_t lm_band_work(const struct lm_stage *stage, const struct lm_operator *op, size_t width) {
-    size_t buffers = stage->n > 1 ? LM_BAND_BUFFERS + (size_t)stage->n : 0;
+    size_t buffers = stage->n > 1 ? LM_BAND_BUFFERS + (size_t)stage->n - 1 : 0;
     return op->tape * width + buffers * buffer_size(stage, op, width);
 }
 

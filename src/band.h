@@ -8,7 +8,7 @@
 
 #include "stage.h"
 
-enum { LM_BAND_BUFFERS = 4 }; /* beside one for each tape */
+enum { LM_BAND_BUFFERS = 3 }; /* beside one for each tape */
 
 /* A band under way. */
 struct lm_band {

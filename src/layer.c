@@ -14,9 +14,10 @@ static size_t activations_of(const struct lm_plan *plan) {
 
 static void init_chunk(struct lm_layer *layer, struct lm_layer_chunk *chunk, size_t width) {
     const struct lm_map *map = &layer->plan->map;
-    size_t state = layer->plan->units * width;
-    chunk->home.activations = lm_allocate(activations_of(layer->plan) * width, sizeof(real));
-    chunk->home.tape = lm_allocate(map->own_tape * width, sizeof(real));
+    size_t state = lm_product(layer->plan->units, width);
+    chunk->home.activations =
+        lm_allocate(lm_product(activations_of(layer->plan), width), sizeof(real));
+    chunk->home.tape = lm_allocate(lm_product(map->own_tape, width), sizeof(real));
     chunk->home.value = lm_allocate(state, sizeof(real));
     chunk->home.error = lm_allocate(state, sizeof(real));
     if (layer->is_output) {
@@ -28,7 +29,7 @@ static void init_chunk(struct lm_layer *layer, struct lm_layer_chunk *chunk, siz
 }
 
 struct lm_layer *lm_layer_create(const struct lm_network *network, int index,
-                                 const struct lm_optimizer *optimizer, bool exact, size_t batch,
+                                 const struct lm_optimizer *optimizer, size_t batch,
                                  size_t chunk) {
     struct lm_layer *layer = lm_allocate(1, sizeof *layer);
     layer->plan = &network->layers[index];
@@ -37,7 +38,6 @@ struct lm_layer *lm_layer_create(const struct lm_network *network, int index,
     size_t n = layer->plan->map.parameters;
     layer->parameters = lm_allocate(n, sizeof(real));
     layer->gradient = lm_allocate(n, sizeof(real));
-    layer->exact = exact ? lm_allocate(n, sizeof(real)) : NULL;
     for (int m = 0; m < optimizer->n_moments; m++)
         layer->moment[m] = lm_allocate(n, sizeof(real));
     layer->clocks = lm_allocate(LM_CLOCKS, sizeof *layer->clocks);
@@ -203,11 +203,11 @@ static void enlarge(struct sizes *sizes, const struct lm_plan *plan, size_t widt
     size_t in = 0;
     for (int k = 0; k < map->operators[0].n_inputs; k++)
         in += lm_shape_units(&map->operators[0].in[k]);
-    sizes->activations = larger(sizes->activations, map->outputs * width);
-    sizes->tape = larger(sizes->tape, map->tape * width);
+    sizes->activations = larger(sizes->activations, lm_product(map->outputs, width));
+    sizes->tape = larger(sizes->tape, lm_product(map->tape, width));
     sizes->work = larger(sizes->work, lm_map_work(map, width));
-    sizes->inputs = larger(sizes->inputs, in * width);
-    sizes->sum = larger(sizes->sum, plan->units * width);
+    sizes->inputs = larger(sizes->inputs, lm_product(in, width));
+    sizes->sum = larger(sizes->sum, lm_product(plan->units, width));
 }
 
 void lm_scratch_init(struct lm_scratch *scratch, int n, struct lm_layer *const layers[],

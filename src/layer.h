@@ -27,7 +27,7 @@ struct lm_layer_chunk {
     size_t count, width; /* inputs, and inputs with padding (tensor.h) */
     real *activations;   /* of the map at hat v (map.h) */
     real *tape;          /* of the map at hat v */
-    real *forward;       /* hat v: the end of activations. Not owned */
+    real *forward;       /* hat v, within activations. Not owned */
     real *value;         /* v, v - hat v or eps. The output layer has none that is free */
     bool still;          /* the values below are at hat v as yet. Set by the cortex */
     bool fresh;          /* the state is 0, and not written as yet (lm_rule.begin). Likewise */
@@ -81,7 +81,7 @@ struct lm_scratch {
 /* A layer with room for a batch of `batch` inputs in chunks of `chunk`; parameters are
  * zero. Free with lm_layer_destroy. */
 struct lm_layer *lm_layer_create(const struct lm_network *network, int index,
-                                 const struct lm_optimizer *optimizer, bool exact, size_t batch,
+                                 const struct lm_optimizer *optimizer, size_t batch,
                                  size_t chunk);
 void lm_layer_destroy(struct lm_layer *layer);
 
@@ -117,10 +117,12 @@ void lm_layer_spent(struct lm_layer *layer, double seconds);
 /* What all threads have. */
 double lm_layer_seconds(const struct lm_layer *layer);
 
-/* Half the squared norm of eps over the inputs of chunk c: the layer's energy. */
+/* Half the squared norm of eps over the inputs of chunk c: a hidden layer's energy. That of the
+ * output layer is the loss. eps is that of a mean over the batch (lm_inference.batch). */
 double lm_layer_energy(const struct lm_layer *layer, int c);
 
-/* magnitude[b] = Euclidean norm of eps of input b of chunk c. */
+/* magnitude (count) = Euclidean norm of eps of each input of chunk c: under the loss of that
+ * input alone, if that is what it was inferred under (lm_inference.batch = 1). */
 void lm_layer_magnitudes(const struct lm_layer *layer, int c, double *magnitude);
 
 /* Whether every number of an array is finite. */

@@ -4,6 +4,7 @@
 #include "operators/operators.h"
 
 #include <errno.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -70,6 +71,15 @@ static bool fall_back(struct lm_operator *op, int i, struct lm_status *status) {
     return parse_option(option, option->fallback, op->option[i], status);
 }
 
+/* So that products of sizes fit the machine, wherever they are made. */
+static bool has_possible_size(const struct lm_operator *op, struct lm_status *status) {
+    const size_t *extent = op->out.extent;
+    char text[LM_SHAPE_TEXT];
+    return (double)extent[0] * (double)extent[1] * (double)extent[2] <= INT32_MAX ||
+           lm_fail(status, LM_CONFIG, "its output has shape %s: at most %d units are possible",
+                   lm_shape_text(&op->out, text), INT32_MAX);
+}
+
 bool lm_operator_init(struct lm_operator *op, const struct lm_operator_kind *kind,
                       const char *const option[LM_MAX_OPTIONS], int n_inputs,
                       const struct lm_shape in[], struct lm_status *status) {
@@ -84,7 +94,7 @@ bool lm_operator_init(struct lm_operator *op, const struct lm_operator_kind *kin
     for (int i = 0; good && kind->options[i].name; i++)
         good = option[i] ? parse_option(&kind->options[i], option[i], op->option[i], status)
                          : fall_back(op, i, status);
-    if (!good || !kind->infer(op, status))
+    if (!good || !kind->infer(op, status) || !has_possible_size(op, status))
         return lm_fail_prefix(status, "%s: ", kind->name);
     return true;
 }

@@ -13,8 +13,8 @@ struct example *example_create(void) {
     const struct lm_layer_spec spec[] = {{"out", 0, {0}, 1, {OP("linear", "9")}}};
     struct example *example = lm_allocate(1, sizeof *example);
     example->network = make_network((struct lm_shape){1, {INPUTS, 1, 1}}, 1, spec);
-    example->layer = lm_layer_create(example->network, 0, lm_optimizer_find("sgd"), false,
-                                     CHUNKS * CHUNK, CHUNK);
+    example->layer =
+        lm_layer_create(example->network, 0, lm_optimizer_find("sgd"), CHUNKS * CHUNK, CHUNK);
     example->n = example->layer->plan->map.parameters;
     for (int t = 0; t < LESSON_THREADS; t++)
         lm_scratch_init(&example->scratch[t], 1, &example->layer, CHUNK);

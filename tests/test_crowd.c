@@ -59,6 +59,8 @@ START_TEST(who_exchanges_much_joins) {
     /* two have their own, and the first may join either */
     expect_choice_of_chain(4, (double[]){1, 50, 50, 1}, (double[]){9, 0, 0}, 3,
                            (int[]){0, 0, 1, -1});
+    /* all exchange more than they compute */
+    expect_choice_of_chain(3, (double[]){10, 60, 5}, (double[]){20, 20}, 2, (int[]){0, 0, 0});
     /* nobody is busier than others by more than the exchange */
     expect_choice_of_chain(3, (double[]){1, 1, 1}, (double[]){9, 9}, 2, (int[]){-1, -1, -1});
 }

@@ -22,7 +22,7 @@ static struct lm_network *network(void) {
 }
 
 static struct lm_layer *layer_of(const struct lm_network *net, int index, size_t batch) {
-    return lm_layer_create(net, index, lm_optimizer_find("adam"), true, batch, CHUNK);
+    return lm_layer_create(net, index, lm_optimizer_find("adam"), batch, CHUNK);
 }
 
 /* Parameters are U(-1, 1) / sqrt(fan in): inside the bound, close to it, of the right variance

@@ -1,5 +1,4 @@
-/* Operators: every kind against plain loops in long double, in values, changes and gradients.
- */
+/* Operators: all kinds against plain loops in long double, in values, changes and gradients. */
 #include "plain_operators.h"
 #include "runner.h"
 
@@ -414,6 +413,7 @@ static const struct mistake mistakes[] = {
     {{"conv2d", {"3", "3", "1", "x"}, {IMAGE(2, 3, 4)}}, {"padding", "'x'", "from 0 to"}},
     {{"conv2d", {"3", "3"}, {VECTOR(24)}}, {"conv2d", "24", "channels x rows x columns"}},
     {{"conv2d", {"3", "4x5", "1", "0x1"}, {IMAGE(2, 3, 4)}}, {"4x5", "2 x 3 x 4", "0x1"}},
+    {{"conv2d", {"9", "1", "1", "1000000000"}, {IMAGE(2, 3, 4)}}, {"conv2d", "at most 2147"}},
     {{"maxpool2d", {NULL}, {IMAGE(2, 3, 4)}}, {"maxpool2d", "size is missing"}},
     {{"maxpool2d", {"4"}, {IMAGE(2, 3, 4)}}, {"maxpool2d", "4x4", "2 x 3 x 4"}},
     {{"avgpool2d", {"1x5"}, {IMAGE(2, 3, 4)}}, {"avgpool2d", "1x5", "2 x 3 x 4"}},

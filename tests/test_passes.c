@@ -62,7 +62,7 @@ static void load(void *context, int c) {
     struct watch *watch = context;
     struct lm_shape input = watch->small->network->input;
     size_t n = lm_shape_units(&input) * lm_width(lm_cortex_count(watch->small->cortex, c));
-    if (lm_cortex_has_input(watch->small->cortex))
+    if (lm_cortex_input(watch->small->cortex, c))
         memcpy(lm_cortex_input(watch->small->cortex, c),
                lm_cortex_input(watch->source->cortex, c), n * sizeof(real));
     watch->loads[c]++;

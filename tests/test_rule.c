@@ -46,7 +46,7 @@ static void init_chain(struct chain *chain) {
     chain->network = make_network((struct lm_shape){1, {5, 1, 1}}, LAYERS, specs);
     for (int l = 0; l < LAYERS; l++) {
         chain->layers[l] =
-            lm_layer_create(chain->network, l, lm_optimizer_find("sgd"), false, COUNT, COUNT);
+            lm_layer_create(chain->network, l, lm_optimizer_find("sgd"), COUNT, COUNT);
         lm_layer_init_parameters(chain->layers[l], 8);
         chain->feedback[l] = lm_allocate(units[l] * WIDTH, sizeof(real));
     }
@@ -323,10 +323,8 @@ START_TEST(feedback_of_children_is_summed_in_order) {
         {"d", 3, {"a", "b", "c"}, 2, {OP("concat", 0), OP("linear", "3")}},
     };
     struct lm_network *network = make_network((struct lm_shape){1, {4, 1, 1}}, 4, specs);
-    struct lm_layer *a =
-        lm_layer_create(network, 0, lm_optimizer_find("sgd"), false, COUNT, COUNT);
-    struct lm_layer *b =
-        lm_layer_create(network, 1, lm_optimizer_find("sgd"), false, COUNT, COUNT);
+    struct lm_layer *a = lm_layer_create(network, 0, lm_optimizer_find("sgd"), COUNT, COUNT);
+    struct lm_layer *b = lm_layer_create(network, 1, lm_optimizer_find("sgd"), COUNT, COUNT);
     struct lm_scratch scratch;
     real from[3][3 * WIDTH];
     lm_scratch_init(&scratch, 1, &a, WIDTH);

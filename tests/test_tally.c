@@ -68,7 +68,7 @@ START_TEST(large_layers_do_not_open) {
     const struct lm_layer_spec spec[] = {{"out", 0, {0}, 1, {OP("linear", "2048")}}};
     struct lm_network *network = make_network((struct lm_shape){1, {1023, 1, 1}}, 1, spec);
     struct lm_layer *layer =
-        lm_layer_create(network, 0, lm_optimizer_find("sgd"), false, CHUNK, CHUNK);
+        lm_layer_create(network, 0, lm_optimizer_find("sgd"), CHUNK, CHUNK);
     struct lm_tally *tally = lm_tally_create(2, CHUNKS, 1);
     struct lm_lesson lessons[2] = {{layer, 1, {{0, CHUNKS}}, {layer->gradient}}};
     lessons[1] = lessons[0];
