@@ -23,7 +23,7 @@ enum lm_record {
                                  the output layer the mean loss at its last prediction */
     LM_RECORD_INDEX,          /* (input) position in the data set, whole */
     LM_RECORD_LABEL,          /* (input) whole */
-    LM_RECORD_PREDICTION,     /* (input) whole */
+    LM_RECORD_PREDICTION,     /* (input) whole: the class chosen (loss.h) */
     LM_RECORD_INPUT_LOSS,     /* (input) loss of the input alone */
     LM_RECORD_MAGNITUDE,      /* (layer, input) norm of the error for the input alone */
     LM_RECORDS

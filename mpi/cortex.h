@@ -9,9 +9,9 @@
  * nor threads change a bit of any result: each chunk sees the same operations in the same
  * order, and sums over chunks have a fixed order (span.h).
  *
- * All functions are called by all ranks in the same order with the same arguments; they
- * exchange messages with the ranks of neighbouring layers (Neighbour) or of replicas of the
- * same layers (Replicas) only. */
+ * Functions that exchange messages do so with the ranks of neighbouring layers (Neighbour) or
+ * of replicas of the same layers (Replicas) only; all ranks call them in the same order with
+ * the same arguments. The others are Local: any rank calls them when it likes. */
 #ifndef LAMINA_CORTEX_H
 #define LAMINA_CORTEX_H
 
@@ -30,7 +30,7 @@ struct lm_cortex_plan {
     int threads;
 };
 
-/* The layers of a rank with zero parameters, and their links. Free with destroy. */
+/* The layers of a rank with zero parameters, and their links. Free with destroy. Neighbour. */
 struct lm_cortex *lm_cortex_create(const struct lm_cortex_plan *plan);
 void lm_cortex_destroy(struct lm_cortex *cortex);
 

@@ -31,12 +31,14 @@ struct lm_estimate {
 /* Rank `rank` of a replica, with one thread; its speed_up is not set. */
 struct lm_estimate lm_estimate_rank(const struct lm_workload *workload,
                                     const struct lm_placement *placement, int rank);
+
+/* The whole step. */
+struct lm_estimate lm_estimate_step(const struct lm_workload *workload,
+                                    const struct lm_placement *placement);
+
 /* Bytes that two ranks of the job exchange with each other between their layers, for one input
  * of a step. */
 double lm_estimate_exchange(const struct lm_workload *workload,
                             const struct lm_placement *placement, int a, int b);
-
-struct lm_estimate lm_estimate_step(const struct lm_workload *workload,
-                                    const struct lm_placement *placement);
 
 #endif

@@ -25,7 +25,9 @@ struct lm_node {
     struct lm_layer *layer;     /* owned */
     struct lm_port *down;       /* (parents); of the network's input all zero */
     struct lm_port *up;         /* (children) */
-    struct lm_link *keeps_in;   /* NULL, or in whose boxes the values are, */
+    struct lm_link *keeps_in;   /* NULL, or in whose boxes the values are (a rule whose values
+                                   do not travel writes there without asking for room: between
+                                   it and one whose do lies a forward pass, which asks), */
     struct lm_link *copies_to;  /* or are written as they move: another rank reads them there.
                                    Of those of up, not owned */
     struct lm_writing *writing; /* (chunks) how they are written there, else NULL */

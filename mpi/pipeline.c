@@ -92,7 +92,7 @@ static bool is_settled(const struct lm_pipeline *pipeline, const struct lm_node 
 
 /* A hidden layer above the input has no feedback to give, so only its last error counts. */
 static bool makes_last_error_only(const struct lm_node *node) {
-    return node->layer->plan->clamped && !node->layer->is_output;
+    return node->layer->plan->on_input && !node->layer->is_output;
 }
 
 static bool needs_error(const struct lm_pipeline *pipeline, const struct lm_node *node,

@@ -23,7 +23,8 @@ struct lm_placement_plan {
 /* Place a network: as many ranks per replica as layers gives one layer each; fewer gives, if
  * not by hand, blocks of equally many layers, which balance.h makes equally busy. LM_USAGE when
  * the ranks are no multiple of the replicas, when there are more ranks than layers, or when
- * by_hand leaves a rank without a layer. Local; free with lm_placement_clear. */
+ * by_hand names a rank that is not there or leaves one without a layer. Local; free with
+ * lm_placement_clear. */
 bool lm_placement_init(struct lm_placement *placement, const struct lm_network *network,
                        const struct lm_placement_plan *plan, struct lm_status *status);
 void lm_placement_clear(struct lm_placement *placement);

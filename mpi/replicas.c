@@ -19,7 +19,7 @@ struct sum {
     real *others;   /* sums of our nodes but the first */
     real *received; /* sums of our slice from the other replicas */
     int n_requests;
-    MPI_Request *requests; /* (capacity) */
+    MPI_Request *requests; /* (2 * replicas * LM_MAX_NODES) */
 };
 
 struct lm_replicas {

@@ -247,11 +247,16 @@ OTHER(Accumulate,
        MPI_Op o, MPI_Win w),
       (a, n, t, to, d, m, u, o, w))
 OTHER(Win_fence, (int assertion, MPI_Win w), (assertion, w))
+OTHER(Win_allocate_shared,
+      (MPI_Aint n, int unit, MPI_Info i, MPI_Comm c, void *base, MPI_Win *w),
+      (n, unit, i, c, base, w))
+OTHER(Win_free, (MPI_Win * w), (w))
 OTHER(Comm_create, (MPI_Comm c, MPI_Group g, MPI_Comm *part), (c, g, part))
 OTHER(Comm_split_type, (MPI_Comm c, int type, int key, MPI_Info i, MPI_Comm *part),
       (c, type, key, i, part))
 OTHER(Comm_dup, (MPI_Comm c, MPI_Comm *copy), (c, copy))
 OTHER(Comm_split, (MPI_Comm c, int color, int key, MPI_Comm *part), (c, color, key, part))
+OTHER(Comm_free, (MPI_Comm * c), (c))
 /* Writes to files are looked at too: Open MPI reports success when the disk is full. */
 static void (*short_write)(int number);
 

@@ -6,7 +6,8 @@
 #include "map.h"
 
 struct lm_divergence {
-    double relative_error; /* |update - exact| / |exact|, dimensionless; 0 if both are 0 */
+    double relative_error; /* |update - exact| / |exact|, dimensionless; 0 if both are 0,
+                              infinite if only exact is */
     double angle;          /* between update and exact, degrees, accurate also near 0; 90 if
                               one of them is 0 and the other is not, 0 if both are */
 };

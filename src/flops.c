@@ -81,7 +81,7 @@ static void add_layer(const struct schedule *schedule, int l, struct lm_flops *f
     const struct lm_map *map = &plan->map;
     const bool *changes = changes_of(schedule, l);
     bool strict = schedule->rule->values_travel;
-    bool moved = strict && schedule->presynaptic_value && !plan->clamped;
+    bool moved = strict && schedule->presynaptic_value && !plan->on_input;
     long last = schedule->n - 1;
     double map_flops = of_map(map);
     flops->forward += map_flops;
@@ -90,21 +90,21 @@ static void add_layer(const struct schedule *schedule, int l, struct lm_flops *f
     bool any = false; /* error at the end */
     for (long s = 0; s <= last; s++) {
         any = any || changes[s];
-        if (changes[s] && !plan->clamped && (s < last || moved))
+        if (changes[s] && !plan->on_input && (s < last || moved))
             flops->feedback += map_flops;
     }
     if (!any)
         return;
     flops->learn += map_flops + (moved ? of_inner_forward(map) : 0);
     /* The feedback has pulled the same eps through the same tape. */
-    if (strict || plan->clamped || changes[last])
+    if (strict || plan->on_input || changes[last])
         flops->learn += of_inner_pull(map);
 }
 
 static void add_swept_layer(const struct lm_plan *plan, struct lm_flops *flops) {
     flops->forward += of_map(&plan->map);
-    flops->feedback += plan->clamped ? 0 : of_map(&plan->map);
-    flops->learn += of_map(&plan->map) + (plan->clamped ? of_inner_pull(&plan->map) : 0);
+    flops->feedback += plan->on_input ? 0 : of_map(&plan->map);
+    flops->learn += of_map(&plan->map) + (plan->on_input ? of_inner_pull(&plan->map) : 0);
 }
 
 void lm_flops_of_layers(const struct lm_network *network, const struct lm_rule *rule,

@@ -19,8 +19,8 @@
  *              `presynaptic: value` under strict predictive coding learns from
  *   learn      the gradient of the weights; what of J^T eps within a map it needs, if that
  *              was not counted before; under `presynaptic: value` the map at the moved values
- * and backprop: forward, one feedback, learn. Layers above the input have a prediction that
- * never changes and nobody below to send feedback to.
+ * and backprop: forward, one feedback, learn. Layers on the input alone have a
+ * prediction that never changes and nobody below to send feedback to.
  *
  * So a chain under fixed prediction with eta = 1 and as many steps as layers counts what it
  * counts under backprop. */

@@ -9,7 +9,7 @@
 
 /* Differences need the outputs within a stage; what rests on the input alone has none. */
 static size_t activations_of(const struct lm_plan *plan) {
-    return plan->clamped ? plan->map.outputs : plan->map.activations;
+    return plan->on_input ? plan->map.outputs : plan->map.activations;
 }
 
 static void init_chunk(struct lm_layer *layer, struct lm_layer_chunk *chunk, size_t width) {
@@ -115,7 +115,7 @@ struct lm_map_run lm_layer_run(const struct lm_layer *layer, int c,
                                .x = chunk->parent_forward,
                                .width = chunk->width,
                                .activations = chunk->activations,
-                               .inner = !layer->plan->clamped,
+                               .inner = !layer->plan->on_input,
                                .tape = chunk->tape,
                                .work = scratch->work,
                                .relaxation = chunk->relaxation};

@@ -23,7 +23,8 @@ struct lm_loss {
 const struct lm_loss *const *lm_losses(void); /* ended by NULL */
 const struct lm_loss *lm_loss_find(const char *name);
 
-/* prediction[b] = the unit of the largest mu, the first one of equals. */
+/* prediction (count) = the class that mu speaks for: the unit of the largest mu of each input,
+ * the first one of equals. */
 void lm_loss_predict(size_t units, size_t width, size_t count, const real *mu, int *prediction);
 
 /* confidence[b] = the largest of softmax(mu), whatever the loss. */

@@ -116,11 +116,11 @@ static bool init_plan(struct lm_network *network, const struct draft *draft, int
     struct lm_shape in[LM_MAX_PARENTS];
     plan->name = lm_copy_string(spec->name);
     plan->n_parents = draft->n_parents[i];
-    plan->clamped = true;
+    plan->on_input = true;
     for (int k = 0; k < plan->n_parents; k++) {
         int parent = draft->parents[i][k];
         plan->parents[k] = parent == LM_INPUT ? LM_INPUT : draft->place[parent];
-        plan->clamped = plan->clamped && parent == LM_INPUT;
+        plan->on_input = plan->on_input && parent == LM_INPUT;
         in[k] = parent == LM_INPUT ? network->input : network->layers[plan->parents[k]].map.out;
     }
     if (!lm_map_init(&plan->map, spec->n_operators, spec->operators, plan->n_parents, in,
@@ -131,7 +131,7 @@ static bool init_plan(struct lm_network *network, const struct draft *draft, int
     plan->units = lm_shape_units(&plan->map.out);
     plan->children = lm_allocate((size_t)network->n_layers, sizeof *plan->children);
     /* Predict and pull back; the layers above the input do neither. */
-    plan->flops = (plan->clamped ? 0 : 2 * lm_map_flops(&plan->map)) + 4 * (double)plan->units;
+    plan->flops = (plan->on_input ? 0 : 2 * lm_map_flops(&plan->map)) + 4 * (double)plan->units;
     return true;
 }
 

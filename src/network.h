@@ -32,13 +32,13 @@ struct lm_plan {
     int n_children;
     int *children; /* indices of layers, one entry per edge, ascending */
     struct lm_map map;
-    size_t units; /* of the layer's values */
-    int distance; /* edges of the shortest path to the output layer, */
-    int farthest; /* and of the longest */
-    int still;    /* steps of inference before a value below moves: the least distance of a
-                     parent, INT_MAX if clamped */
-    bool clamped; /* all parents are the input: mu never changes */
-    double flops; /* of one strict inference step, per input */
+    size_t units;  /* of the layer's values */
+    int distance;  /* edges of the shortest path to the output layer, */
+    int farthest;  /* and of the longest */
+    int still;     /* steps of inference before a value below moves: the least distance of a
+                      parent, INT_MAX on the input */
+    bool on_input; /* all parents are the input, so that mu never changes */
+    double flops;  /* of one strict inference step, per input */
 };
 
 /* A connection between two layers (never from the input). */
@@ -70,8 +70,9 @@ int lm_network_find(const struct lm_network *network, const char *name);
 /* Parameters of all layers. */
 size_t lm_network_parameters(const struct lm_network *network);
 
-/* Layers on the longest path from the input to the output: the number of steps
- * after which fixed prediction with step size 1 is exact. */
+/* Layers on the longest path from the input to the output: the number of steps after which
+ * fixed prediction with step size 1 is exact (Rosenbaum 2022, for chains), if the state is the
+ * deviation. */
 int lm_network_depth(const struct lm_network *network);
 
 /* "conv2d channels=10 ... > relu" of a layer's map in text (of `size` bytes). */

@@ -53,7 +53,7 @@ void lm_rule_relax(struct lm_relaxation relaxation, const struct lm_layer *layer
 void lm_rule_relax_value(const struct lm_inference *inference, struct lm_layer *layer, int c,
                          const struct lm_scratch *scratch) {
     struct lm_layer_chunk *chunk = &layer->chunks[c];
-    if (layer->is_output || !layer->plan->clamped) {
+    if (layer->is_output || !layer->plan->on_input) {
         lm_rule_relax(lm_relaxation_of(inference->step, chunk->error, chunk->value), layer, c,
                       scratch);
         return;
@@ -83,7 +83,7 @@ void lm_rule_output_forward_error(const struct lm_inference *inference, struct l
 
 void lm_rule_pull_forward(struct lm_layer *layer, int c, const struct lm_scratch *scratch) {
     struct lm_map_run run = lm_layer_run(layer, c, scratch);
-    if (!layer->plan->clamped)
+    if (!layer->plan->on_input)
         lm_map_pull_input(&run, layer->chunks[c].error, layer->chunks[c].feedback);
 }
 
@@ -97,7 +97,7 @@ void lm_rule_predicted_error(const struct lm_inference *inference, struct lm_lay
         return;
     }
     struct lm_map_run run = lm_layer_run(layer, c, scratch);
-    if (layer->plan->clamped)
+    if (layer->plan->on_input)
         lm_stage_make_error(&error, layer->plan->units * chunk->width, NULL, chunk->own_error);
     else
         lm_map_pull_error(&run, &error, chunk->own_error, chunk->feedback);

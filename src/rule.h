@@ -43,15 +43,18 @@ struct lm_rule {
      * hat v[n]. NULL: it is 0, and need not be written before it moves for the first time,
      * unless others read it before (chunk->fresh). */
     void (*begin)(size_t n, const real *forward, real *value);
-    /* chunk->error and every chunk->feedback[k] that is not NULL from chunk->parent_value,
-     * chunk->parent_forward and the layer's own state; the output layer's chunk->prediction
-     * too. Of a layer at distance d from the output called from step d (counted from 0) on:
-     * before, nothing has moved there, so error and feedback are zero. Of a hidden layer whose
-     * parents are clamped called in the last step only: it has no feedback to give. */
+    /* chunk->error (eps) and every chunk->feedback[k] (J^T eps, what operator.h calls the error
+     * pulled back) that is not NULL from chunk->parent_value, chunk->parent_forward and the
+     * layer's own state; the output layer's chunk->prediction too. Of a rule that `sweeps` only
+     * the output layer's error: `values` makes the others. Of a layer at distance d from the
+     * output called from step d (counted from 0) on: before, nothing has moved there, so error
+     * and feedback are zero. Of a hidden layer on the input called in the last step only: it
+     * has no feedback to give. */
     void (*errors)(const struct lm_inference *inference, struct lm_layer *layer, int c,
                    const struct lm_scratch *scratch);
-    /* chunk->value from chunk->error (but of a clamped hidden layer from its own state) and
-     * chunk->child_feedback. */
+    /* chunk->value from chunk->error (but of a hidden layer on the input from its own state)
+     * and chunk->child_feedback. Of a rule that `sweeps`, which has no state, chunk->error of a
+     * hidden layer from chunk->child_feedback. */
     void (*values)(const struct lm_inference *inference, struct lm_layer *layer, int c,
                    const struct lm_scratch *scratch);
     /* gradient = d theta of chunk c (descent: the optimizer subtracts), packed as
@@ -76,7 +79,8 @@ void lm_rule_relax(struct lm_relaxation relaxation, const struct lm_layer *layer
                    const struct lm_scratch *scratch);
 
 /* values of a hidden layer that are kept as such: v += eta (eps - sum of the children's
- * feedback). eps of a clamped layer is made from its own state: chunk->error is not read. */
+ * feedback). eps of a layer on the input is made from its own state: chunk->error is not read.
+ */
 void lm_rule_relax_value(const struct lm_inference *inference, struct lm_layer *layer, int c,
                          const struct lm_scratch *scratch);
 

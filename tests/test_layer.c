@@ -287,7 +287,7 @@ START_TEST(scratch_fits_every_layer) {
         memset(scratch.tape, 1, map->tape * 32 * sizeof(real));
         memset(scratch.work, 1, lm_map_work(map, 32) * sizeof(real));
         memset(scratch.sum, 1, layers[l]->plan->units * 32 * sizeof(real));
-        size_t kept = layers[l]->plan->clamped ? map->outputs : map->activations;
+        size_t kept = layers[l]->plan->on_input ? map->outputs : map->activations;
         ck_assert(lm_plan_bytes_per_input(layers[l]->plan) ==
                   (kept + map->own_tape + 2 * layers[l]->plan->units +
                    (l ? layers[l - 1]->plan->units : 0)) *

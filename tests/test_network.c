@@ -36,7 +36,7 @@ START_TEST(mnist_network_is_the_published_one) {
     for (int l = 0; l < 5; l++) {
         ck_assert(network->layers[l].map.parameters == parameters[l]);
         ck_assert(network->layers[l].units == units[l]);
-        ck_assert(network->layers[l].clamped == (l == 0));
+        ck_assert(network->layers[l].on_input == (l == 0));
     }
     ck_assert(lm_network_parameters(network) == 32695);
     ck_assert(lm_network_depth(network) == 5);
@@ -110,7 +110,7 @@ START_TEST(layers_are_put_in_order) {
     for (int l = 0; l < DIAMOND; l++)
         for (int k = 0; k < network->layers[l].n_parents; k++)
             ck_assert(network->layers[l].parents[k] < l);
-    ck_assert(network->layers[0].clamped && !network->layers[1].clamped);
+    ck_assert(network->layers[0].on_input && !network->layers[1].on_input);
     ck_assert(network->layers[1].parents[0] == 0 && network->layers[1].parents[1] == LM_INPUT);
     ck_assert(network->layers[1].map.operators[1].fan_in == 4 + 6);
     ck_assert(lm_network_depth(network) == 4); /* x a b d */

@@ -127,6 +127,8 @@ static int communicate_otherwise(void) {
     int size = lm_comm_size(), n = 0;
     MPI_Request request;
     MPI_Comm comm = MPI_COMM_WORLD, copy;
+    MPI_Win window;
+    void *memory;
     for (int r = 0; r < size; r++) {
         counts[r] = 1;
         offsets[r] = r;
@@ -152,7 +154,9 @@ static int communicate_otherwise(void) {
     n++, MPI_Iallreduce(out, in, 1, MPI_INT, MPI_SUM, comm, &request);
     MPI_Wait(&request, MPI_STATUS_IGNORE);
     n++, MPI_Comm_dup(comm, &copy);
-    MPI_Comm_free(&copy);
+    n++, MPI_Comm_free(&copy);
+    n++, MPI_Win_allocate_shared(sizeof(int), 1, MPI_INFO_NULL, comm, &memory, &window);
+    n++, MPI_Win_free(&window);
     return n;
 }
 

@@ -1,6 +1,7 @@
 /* The rows of the rule table, one rule per file of this folder (rule.h), each for both
  * ways to keep the state:
- *   deviation   value = v - hat v; nothing close is subtracted, so float is exact enough
+ *   deviation   value = v - hat v, under fixed predictions eps = hat v - v; nothing close is
+ *               subtracted, so float is exact enough
  *   value       value = v, as the published program keeps it (float loses the errors) */
 #ifndef LAMINA_RULES_H
 #define LAMINA_RULES_H

@@ -9,7 +9,7 @@
 /* Whether the values below are at hat v: mu is hat v too, and J is that of the feedforward
  * pass. */
 static bool is_predicted(const struct lm_layer *layer, int c) {
-    return layer->plan->clamped || layer->chunks[c].still;
+    return layer->plan->on_input || layer->chunks[c].still;
 }
 
 /* Above the input mu is always hat v. The largest layers are there: that their error is not
@@ -17,7 +17,7 @@ static bool is_predicted(const struct lm_layer *layer, int c) {
 static struct lm_relaxation relaxation_deviation(const struct lm_inference *inference,
                                                  const struct lm_layer *layer, int c) {
     const struct lm_layer_chunk *chunk = &layer->chunks[c];
-    const real *error = layer->plan->clamped ? NULL : chunk->error;
+    const real *error = layer->plan->on_input ? NULL : chunk->error;
     struct lm_relaxation relaxation = lm_relaxation_of(inference->step, error, chunk->value);
     relaxation.fresh = chunk->fresh;
     return relaxation;
@@ -107,7 +107,7 @@ static void learn_at(struct lm_layer *layer, int c, const real *const x[],
 static void learn_deviation(const struct lm_inference *inference, struct lm_layer *layer, int c,
                             const struct lm_scratch *scratch, real *gradient) {
     struct lm_layer_chunk *chunk = &layer->chunks[c];
-    if (layer->plan->clamped || !inference->presynaptic_value) {
+    if (layer->plan->on_input || !inference->presynaptic_value) {
         lm_rule_learn_forward(inference, layer, c, scratch, gradient);
         return;
     }
@@ -127,7 +127,7 @@ static void learn_deviation(const struct lm_inference *inference, struct lm_laye
 
 static void learn_value(const struct lm_inference *inference, struct lm_layer *layer, int c,
                         const struct lm_scratch *scratch, real *gradient) {
-    if (layer->plan->clamped || !inference->presynaptic_value) {
+    if (layer->plan->on_input || !inference->presynaptic_value) {
         lm_rule_learn_forward(inference, layer, c, scratch, gradient);
         return;
     }
