@@ -69,12 +69,13 @@ struct findings {
     bool exists, is_folder, is_file;
     int64_t step;
     char newest[4096]; /* empty: no checkpoint */
+    struct lm_status status;
 };
 
 static struct findings look(const char *out) {
     struct findings found = {0};
     if (lm_comm_rank() == 0) {
-        char *newest = lm_checkpoint_newest(out, &found.step);
+        char *newest = lm_checkpoint_newest(out, &found.step, &found.status);
         if (newest)
             snprintf(found.newest, sizeof found.newest, "%s", newest);
         lm_free(newest);
@@ -98,6 +99,10 @@ bool lm_output_may_write(struct lm_session *session, bool checkpoints,
         return false;
     found = look(options->output);
     bool has_checkpoint = checkpoints && found.newest[0];
+    if (checkpoints && found.status.code != LM_OK) {
+        *status = found.status;
+        return false;
+    }
     if (options->force || options->resume || (!found.exists && !has_checkpoint))
         return true;
     return lm_fail(status, LM_CANT_CREATE, "%s exists: %s--force replaces it",
@@ -185,13 +190,16 @@ static bool read_checkpoint(struct lm_output *output, const char *path,
     struct lm_checkpoint checkpoint = {.n_layers = session->network->n_layers,
                                        .layers = layers,
                                        .records = output->records,
-                                       .traffic = &output->before};
+                                       .traffic = &output->before,
+                                       .data = &session->mark};
     good = lm_checkpoint_read(path, &checkpoint, status);
     lm_free(layers);
     output->first = (long)checkpoint.steps_done;
-    if (good && (output->first < 0 || output->first > session->steps))
-        return lm_fail(status, LM_DATA, "%s: %ld steps are done: at most %ld are expected",
-                       path, output->first, session->steps);
+    if (good && checkpoint.build[0] && lm_comm_rank() == 0)
+        fprintf(stderr,
+                "lamina: warning: %s was written by another build (%s): the last bits may "
+                "differ\n",
+                path, checkpoint.build);
     return good;
 }
 
@@ -266,7 +274,8 @@ static bool create_file(struct lm_output *output, struct lm_status *status) {
 
 struct lm_output *lm_output_create(struct lm_session *session, long *first,
                                    struct lm_status *status) {
-    if (!lm_output_may_write(session, true, status) || !check_recorded_inputs(session, status))
+    if (!lm_output_may_write(session, true, status) ||
+        !lm_comm_agree(check_recorded_inputs(session, status), status))
         return NULL;
     struct lm_output *output = lm_allocate(1, sizeof *output);
     output->session = session;
@@ -317,12 +326,13 @@ bool lm_output_checkpoint(struct lm_output *output, long step, struct lm_status 
     struct lm_run_traffic sent = all_traffic(output);
     struct lm_checkpoint_traffic traffic = output->before;
     memcpy(traffic.row, sent.row, sizeof traffic.row);
-    struct lm_checkpoint checkpoint = {lm_settings_text(session->file),
-                                       step,
-                                       session->network->n_layers,
-                                       layers,
-                                       output->records,
-                                       &traffic};
+    struct lm_checkpoint checkpoint = {.settings = lm_settings_text(session->file),
+                                       .steps_done = step,
+                                       .n_layers = session->network->n_layers,
+                                       .layers = layers,
+                                       .records = output->records,
+                                       .traffic = &traffic,
+                                       .data = &session->mark};
     bool good = lm_checkpoint_write(path, &output->peers, &checkpoint, status);
     lm_audit_clear(&sent);
     lm_free(layers);

@@ -25,6 +25,7 @@ struct lm_session {
     int threads;
     struct lm_dataset train, test; /* of a trained network `test` is what --data and --split
                                       say, and there are no samplers */
+    struct lm_data_mark mark;      /* of both */
     struct lm_sampler *train_sampler;
     struct lm_sampler *test_sampler; /* NULL when test batches are not recorded */
     size_t batch;

@@ -12,7 +12,7 @@
 
 static const char format[] = "lamina checkpoint";
 
-enum { CHECKPOINT_VERSION = 2, PATH_TEXT = 512, STEP_DIGITS = 6 };
+enum { CHECKPOINT_VERSION = 3, PATH_TEXT = 512, STEP_DIGITS = 6 };
 
 /* ---- Contents ---- */
 
@@ -88,6 +88,51 @@ static bool move_traffic(struct lm_store *store, const struct lm_checkpoint_traf
     return true;
 }
 
+/* What the mark of the data is kept as. */
+enum { MARKS = 4 };
+static const char *const mark_names[MARKS] = {"train_inputs", "test_inputs",
+                                              "train_labels_crc32", "test_labels_crc32"};
+
+static bool write_mark(struct lm_store *store, const struct lm_data_mark *mark,
+                       struct lm_status *status) {
+    const int64_t value[MARKS] = {mark->train, mark->test, mark->train_labels,
+                                  mark->test_labels};
+    bool ok = true;
+    for (int i = 0; ok && i < MARKS; i++)
+        ok = lm_store_set_integer(store, "/", mark_names[i], value[i], status);
+    return ok;
+}
+
+static bool check_mark(struct lm_store *store, const struct lm_data_mark *mark,
+                       struct lm_status *status) {
+    int64_t value[MARKS];
+    for (int i = 0; i < MARKS; i++)
+        if (!lm_store_get_integer(store, "/", mark_names[i], &value[i], status))
+            return false;
+    struct lm_data_mark was = {value[0], value[1], value[2], value[3]};
+    return lm_data_mark_same(mark, &was, status) ||
+           lm_fail_prefix(status, "%s was made with other data: ", lm_store_path(store));
+}
+
+/* Whether it was made with the same numbers; and by which build, if that was another. */
+static bool check_build(struct lm_store *store, char build[LM_CHECKPOINT_BUILD],
+                        struct lm_status *status) {
+    char *numbers = lm_store_get_text(store, "/", "real", status);
+    char *revision = numbers ? lm_store_get_text(store, "/", "git_revision", status) : NULL;
+    char *flags = revision ? lm_store_get_text(store, "/", "flags", status) : NULL;
+    bool ok = flags != NULL;
+    *build = '\0';
+    if (ok && (strcmp(revision, LAMINA_REVISION) != 0 || strcmp(flags, LAMINA_FLAGS) != 0))
+        snprintf(build, LM_CHECKPOINT_BUILD, "%s, %s", revision, flags);
+    if (ok && strcmp(numbers, LM_REAL_NAME) != 0)
+        ok = lm_fail(status, LM_DATA, "%s has numbers in %s: %s is expected",
+                     lm_store_path(store), numbers, LM_REAL_NAME);
+    lm_free(numbers);
+    lm_free(revision);
+    lm_free(flags);
+    return ok;
+}
+
 static bool make_contents(struct lm_store *store, const struct lm_checkpoint *checkpoint,
                           struct lm_status *status) {
     bool ok = lm_store_set_text(store, "/", "format", format, status) &&
@@ -96,6 +141,8 @@ static bool make_contents(struct lm_store *store, const struct lm_checkpoint *ch
               lm_store_set_integer(store, "/", "steps_done", checkpoint->steps_done, status) &&
               lm_store_set_text(store, "/", "real", LM_REAL_NAME, status) &&
               lm_store_set_text(store, "/", "git_revision", LAMINA_REVISION, status) &&
+              lm_store_set_text(store, "/", "flags", LAMINA_FLAGS, status) &&
+              (!checkpoint->data || write_mark(store, checkpoint->data, status)) &&
               lm_store_set_integer(store, "/", "n_layers", checkpoint->n_layers, status) &&
               lm_store_make_group(store, "/layers", status);
     for (int l = 0; ok && l < checkpoint->n_layers; l++)
@@ -209,6 +256,8 @@ bool lm_checkpoint_read(const char *path, struct lm_checkpoint *checkpoint,
     if (!store)
         return false;
     bool ok = read_contents(store, checkpoint, status) &&
+              (!checkpoint->data || (check_mark(store, checkpoint->data, status) &&
+                                     check_build(store, checkpoint->build, status))) &&
               (!checkpoint->records || read_records(store, checkpoint, status)) &&
               (!checkpoint->traffic || read_traffic(store, checkpoint, status));
     lm_store_close(store);
@@ -283,31 +332,44 @@ static int descending(const void *a, const void *b) {
     return (x < y) - (x > y);
 }
 
-/* The checkpoints there are; none when the folder cannot be read. */
-static struct list list_create(const char *out) {
+/* What is in the folder of `out`, as scandir gives it; nothing if there is no such folder. */
+static int scan_folder(const char *out, struct dirent ***entries, struct lm_status *status) {
     char *folder = lm_copy_string(out);
     char *slash = strrchr(folder, '/');
     if (slash)
         slash[slash == folder] = '\0';
-    struct dirent **entries;
-    int n = scandir(slash ? folder : ".", &entries, NULL, NULL);
+    const char *name = slash ? folder : ".";
+    int n = scandir(name, entries, NULL, NULL);
+    if (n < 0 && errno == ENOENT)
+        n = 0, *entries = NULL;
+    else if (n < 0)
+        lm_fail(status, LM_NO_INPUT, "cannot look for checkpoints in %s: %s", name,
+                strerror(errno));
     lm_free(folder);
-    size_t room = n > 0 ? (size_t)n : 0;
-    struct list list = {.step = lm_allocate(room, sizeof(int64_t)),
-                        .half = lm_allocate(room, sizeof(int64_t))};
+    return n;
+}
+
+/* The checkpoints there are. Clear it also after a failure. */
+static bool list_init(struct list *list, const char *out, struct lm_status *status) {
+    struct dirent **entries;
+    int n = scan_folder(out, &entries, status);
+    *list = (struct list){0};
+    if (n < 0)
+        return false;
+    list->step = lm_allocate((size_t)n, sizeof *list->step);
+    list->half = lm_allocate((size_t)n, sizeof *list->half);
     for (int i = 0; i < n; i++) {
         bool half;
         int64_t step = step_of(entries[i]->d_name, out, &half);
         if (step >= 0 && half)
-            list.half[list.n_half++] = step;
+            list->half[list->n_half++] = step;
         else if (step >= 0)
-            list.step[list.n++] = step;
+            list->step[list->n++] = step;
         free(entries[i]);
     }
-    if (n >= 0)
-        free(entries);
-    qsort(list.step, (size_t)list.n, sizeof *list.step, descending);
-    return list;
+    free(entries);
+    qsort(list->step, (size_t)list->n, sizeof *list->step, descending);
+    return true;
 }
 
 static void list_clear(struct list *list) {
@@ -315,15 +377,26 @@ static void list_clear(struct list *list) {
     lm_free(list->half);
 }
 
-char *lm_checkpoint_newest(const char *out, int64_t *step) {
-    struct list list = list_create(out);
+char *lm_checkpoint_newest(const char *out, int64_t *step, struct lm_status *status) {
+    struct list list;
     char *path = NULL;
-    if (list.n > 0) {
+    status->code = LM_OK;
+    if (list_init(&list, out, status) && list.n > 0) {
         *step = list.step[0];
         path = lm_checkpoint_path(out, *step);
     }
     list_clear(&list);
     return path;
+}
+
+static char *newest_of_run(const char *path, struct lm_status *status) {
+    int64_t step;
+    char *found = lm_checkpoint_newest(path, &step, status);
+    if (!found && status->code == LM_OK)
+        lm_fail(status, LM_NO_INPUT,
+                "%s: no checkpoint of this run is beside it: checkpoint.every makes them",
+                path);
+    return found;
 }
 
 char *lm_checkpoint_of(const char *path, struct lm_status *status) {
@@ -335,14 +408,11 @@ char *lm_checkpoint_of(const char *path, struct lm_status *status) {
     if (!kind)
         return NULL;
     char *found = NULL;
-    int64_t step;
     if (strcmp(kind, format) == 0)
         found = lm_copy_string(path);
-    else if (strcmp(kind, "lamina run") == 0 && !(found = lm_checkpoint_newest(path, &step)))
-        lm_fail(status, LM_NO_INPUT,
-                "%s: no checkpoint of this run is beside it: checkpoint.every makes them",
-                path);
-    else if (!found)
+    else if (strcmp(kind, "lamina run") == 0)
+        found = newest_of_run(path, status);
+    else
         lm_fail(status, LM_DATA, "%s: format '%s': '%s' or 'lamina run' expected", path, kind,
                 format);
     lm_free(kind);
@@ -351,9 +421,11 @@ char *lm_checkpoint_of(const char *path, struct lm_status *status) {
 
 char *lm_checkpoint_newest_sound(const char *out, int64_t *step,
                                  void (*warn)(const char *message), struct lm_status *status) {
-    struct list list = list_create(out);
+    struct list list;
     char *path = NULL;
     status->code = LM_OK;
+    if (!list_init(&list, out, status))
+        return NULL;
     for (int i = 0; !path && i < list.n; i++) {
         struct lm_status damage;
         path = lm_checkpoint_path(out, *step = list.step[i]);
@@ -393,7 +465,9 @@ static bool remove_steps(const char *out, int n, const int64_t step[], const cha
 }
 
 bool lm_checkpoint_prune(const char *out, int64_t step, int keep, struct lm_status *status) {
-    struct list list = list_create(out);
+    struct list list;
+    if (!list_init(&list, out, status))
+        return false;
     int newer = 0;
     while (newer < list.n && list.step[newer] > step)
         newer++;
@@ -404,8 +478,9 @@ bool lm_checkpoint_prune(const char *out, int64_t step, int keep, struct lm_stat
 }
 
 bool lm_checkpoint_remove_all(const char *out, struct lm_status *status) {
-    struct list list = list_create(out);
-    bool ok = remove_steps(out, list.n, list.step, "", status) &&
+    struct list list;
+    bool ok = list_init(&list, out, status) &&
+              remove_steps(out, list.n, list.step, "", status) &&
               remove_steps(out, list.n_half, list.half, ".partial", status) &&
               remove_steps(out, list.n_half, list.half, ".new", status);
     list_clear(&list);

@@ -2,7 +2,8 @@
  * file: parameters and optimizer state of every layer, the position, the settings, and
  * the records so far. A run resumed from it ends with the bits of one never stopped.
  *
- *     /             format, format_version, settings, steps_done, real, git_revision, n_layers
+ *     /             format, format_version, settings, steps_done, real, git_revision, flags,
+ *                   n_layers; train_inputs, test_inputs, train_labels_crc32, test_labels_crc32
  *     /layers/NAME/parameters, MOMENT   packed as in src/layer.h; without scales, which
  *                                       would be larger than they are
  *     /training, /errors                see records.h
@@ -10,10 +11,11 @@
  *
  * A checkpoint appears under its name when all of it is on the disk and was read back: every
  * dataset has a checksum (store.h, lm_store_seal). Any number of ranks reads what any other
- * number wrote, in float or double. */
+ * number wrote, in float or double; a run goes on with the same numbers and data only. */
 #ifndef LAMINA_CHECKPOINT_H
 #define LAMINA_CHECKPOINT_H
 
+#include "dataset.h"
 #include "optimizer.h"
 #include "run_file.h"
 
@@ -36,7 +38,8 @@ struct lm_checkpoint_traffic {
     int64_t *row[LM_MATRICES]; /* (ranks) */
 };
 
-/* What a checkpoint holds; `records` and `traffic` may be NULL. Nothing is owned. */
+/* What a checkpoint holds; `data`, `records` and `traffic` may be NULL. Nothing is owned. */
+enum { LM_CHECKPOINT_BUILD = 200 };
 struct lm_checkpoint {
     const char *settings; /* lm_settings_text; used by write only */
     int64_t steps_done;   /* training steps behind it; set by read */
@@ -45,6 +48,10 @@ struct lm_checkpoint {
     struct lm_records *records;            /* those of the steps done are kept */
     struct lm_checkpoint_traffic *traffic; /* read when ranks and placement are the same; else
                                               first_step becomes steps_done */
+    const struct lm_data_mark *data; /* what the run learns from. Read, the file must have the
+                                        same, and numbers like ours */
+    char build[LM_CHECKPOINT_BUILD]; /* set by read with `data`: revision and flags of the
+                                        program that wrote it; empty if those are ours */
 };
 
 /* Path of the checkpoint after `step` steps of the run that writes `out`: "fig1.h5" gives
@@ -78,18 +85,20 @@ char *lm_checkpoint_of(const char *path, struct lm_status *status);
 /* The functions below look at the folder of `out`: call them on one rank, for folders look
  * different to hosts for a while after a change. */
 
-/* Path of the checkpoint of `out` with the most steps, and those steps; NULL if there is
- * none. Files that were still being written do not count. Free with lm_free. */
-char *lm_checkpoint_newest(const char *out, int64_t *step);
+/* Path of the checkpoint of `out` with the most steps, and those steps; NULL with LM_OK in
+ * *status if there is none, with LM_NO_INPUT if the folder cannot be read. Files that were
+ * still being written do not count. Free with lm_free. */
+char *lm_checkpoint_newest(const char *out, int64_t *step, struct lm_status *status);
 
 /* The same, of those that are sound. Each newer one that is damaged is told to `warn`. NULL
- * with LM_OK in *status when there is none at all; with the failure of the newest when none is
- * sound, or when one cannot be opened. */
+ * with LM_OK in *status when there is none at all; else with the failure of the newest when
+ * none is sound, or when one cannot be opened. */
 char *lm_checkpoint_newest_sound(const char *out, int64_t *step,
                                  void (*warn)(const char *message), struct lm_status *status);
 
 /* Remove all checkpoints of `out` up to `step` but the newest `keep` (0: keep all), or all of
- * them and what a kill left half-written. LM_IO names the file that cannot be removed. */
+ * them and what a kill left half-written. LM_IO names the file that cannot be removed,
+ * LM_NO_INPUT the folder that cannot be read. */
 bool lm_checkpoint_prune(const char *out, int64_t step, int keep, struct lm_status *status);
 bool lm_checkpoint_remove_all(const char *out, struct lm_status *status);
 

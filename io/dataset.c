@@ -1,5 +1,6 @@
 #include "dataset.h"
 
+#include "digest.h"
 #include "memory.h"
 
 #include <stdio.h>
@@ -97,6 +98,41 @@ void lm_dataset_clear(struct lm_dataset *set) {
     lm_free(set->labels);
     *set = (struct lm_dataset){0};
 }
+
+/* --- marks -------------------------------------------------------------------------------- */
+
+static int64_t sum_of_labels(const struct lm_dataset *set) {
+    return set->labels ? (int64_t)lm_crc32(0, set->labels, set->n) : -1;
+}
+
+struct lm_data_mark lm_data_mark(const struct lm_dataset *train,
+                                 const struct lm_dataset *test) {
+    return (struct lm_data_mark){.train = (int64_t)train->n,
+                                 .test = (int64_t)test->n,
+                                 .train_labels = sum_of_labels(train),
+                                 .test_labels = sum_of_labels(test)};
+}
+
+static bool have_same_labels(const char *split, int64_t found, int64_t expected,
+                             struct lm_status *status) {
+    return found < 0 || expected < 0 || found == expected ||
+           lm_fail(status, LM_DATA, "the %s labels have CRC-32 %08llx: %08llx is expected",
+                   split, (long long)found, (long long)expected);
+}
+
+bool lm_data_mark_same(const struct lm_data_mark *mark, const struct lm_data_mark *expected,
+                       struct lm_status *status) {
+    if (mark->train != expected->train)
+        return lm_fail(status, LM_DATA, "%lld training inputs: %lld are expected",
+                       (long long)mark->train, (long long)expected->train);
+    if (mark->test != expected->test)
+        return lm_fail(status, LM_DATA, "%lld test inputs: %lld are expected",
+                       (long long)mark->test, (long long)expected->test);
+    return have_same_labels("training", mark->train_labels, expected->train_labels, status) &&
+           have_same_labels("test", mark->test_labels, expected->test_labels, status);
+}
+
+/* --- chunks ------------------------------------------------------------------------------- */
 
 enum { CACHE_LINE = 64 };
 

@@ -66,4 +66,18 @@ void lm_dataset_clear(struct lm_dataset *set);
 void lm_dataset_fill(const struct lm_dataset *set, size_t count, const uint32_t index[],
                      size_t width, real *x, int *label);
 
+/* What tells data apart, as far as it is known: the inputs of both splits, 0: none, and a
+ * CRC-32 of their labels, -1: not known. */
+struct lm_data_mark {
+    int64_t train, test, train_labels, test_labels;
+};
+
+/* That of two splits, which may be empty. Local. */
+struct lm_data_mark lm_data_mark(const struct lm_dataset *train, const struct lm_dataset *test);
+
+/* Whether a mark is the one expected, in what both know; else LM_DATA says what was found and
+ * what was expected. Local. */
+bool lm_data_mark_same(const struct lm_data_mark *mark, const struct lm_data_mark *expected,
+                       struct lm_status *status);
+
 #endif
