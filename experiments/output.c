@@ -2,6 +2,7 @@
 
 #include "audit.h"
 #include "checkpoint.h"
+#include "checkpoints.h"
 #include "comm.h"
 #include "memory.h"
 
@@ -50,8 +51,29 @@ static struct lm_checkpoint_layer *checkpoint_layers(const struct lm_session *se
     return layers;
 }
 
+/* Settings that say nothing of the layers of a network. */
+static const char *const beside_layers[] = {"data",      "network.loss", "inference",
+                                            "training",  "record",       "checkpoint",
+                                            "gradients", "placement",    NULL};
+
+/* Whether a checkpoint has our settings, but for those that are `ignored`. */
+static bool has_settings(const struct lm_session *session, const char *path,
+                         const char *const ignored[], struct lm_status *status) {
+    char *settings = lm_checkpoint_settings(path, status);
+    bool good = settings &&
+                (lm_settings_same(lm_settings_text(session->file), settings, ignored, status) ||
+                 lm_fail_prefix(status,
+                                "%s: the settings differ from the "
+                                "checkpoint's: ",
+                                path));
+    lm_free(settings);
+    return good;
+}
+
 bool lm_output_restore(struct lm_session *session, const char *path, long *steps,
                        struct lm_status *status) {
+    if (!has_settings(session, path, beside_layers, status))
+        return false;
     struct lm_checkpoint_layer *layers = checkpoint_layers(session, false, true);
     struct lm_checkpoint checkpoint = {.n_layers = session->network->n_layers,
                                        .layers = layers};
@@ -75,7 +97,7 @@ struct findings {
 static struct findings look(const char *out) {
     struct findings found = {0};
     if (lm_comm_rank() == 0) {
-        char *newest = lm_checkpoint_newest(out, &found.step, &found.status);
+        char *newest = lm_checkpoints_newest(out, &found.step, &found.status);
         if (newest)
             snprintf(found.newest, sizeof found.newest, "%s", newest);
         lm_free(newest);
@@ -179,20 +201,15 @@ static bool check_recorded_inputs(const struct lm_session *session, struct lm_st
 static bool read_checkpoint(struct lm_output *output, const char *path,
                             struct lm_status *status) {
     struct lm_session *session = output->session;
-    char *settings = lm_checkpoint_settings(path, status);
-    if (!settings)
+    if (!has_settings(session, path, may_differ, status))
         return false;
-    bool good = lm_settings_same(lm_settings_text(session->file), settings, may_differ, status);
-    lm_free(settings);
-    if (!good)
-        return lm_fail_prefix(status, "%s: the settings differ from the checkpoint's: ", path);
     struct lm_checkpoint_layer *layers = checkpoint_layers(session, true, true);
     struct lm_checkpoint checkpoint = {.n_layers = session->network->n_layers,
                                        .layers = layers,
                                        .records = output->records,
                                        .traffic = &output->before,
                                        .data = &session->mark};
-    good = lm_checkpoint_read(path, &checkpoint, status);
+    bool good = lm_checkpoint_read(path, &checkpoint, status);
     lm_free(layers);
     output->first = (long)checkpoint.steps_done;
     if (good && checkpoint.build[0] && lm_comm_rank() == 0)
@@ -213,7 +230,7 @@ static char *find_checkpoint(const char *out, struct lm_status *status) {
     int64_t step;
     status->code = LM_OK;
     if (lm_comm_rank() == 0) {
-        char *found = lm_checkpoint_newest_sound(out, &step, warn, status);
+        char *found = lm_checkpoints_newest_sound(out, &step, warn, status);
         if (found)
             snprintf(path, sizeof path, "%s", found);
         lm_free(found);
@@ -251,7 +268,7 @@ static void note_newest(const struct lm_output *output) {
 /* The checkpoints of a run that is replaced go when the new one has begun. */
 static bool drop_checkpoints(const struct lm_output *output, struct lm_status *status) {
     const struct lm_options *options = output->session->options;
-    return !options->force || lm_comm_agree(lm_comm_rank() != 0 || lm_checkpoint_remove_all(
+    return !options->force || lm_comm_agree(lm_comm_rank() != 0 || lm_checkpoints_remove_all(
                                                                        options->output, status),
                                             status);
 }
@@ -320,7 +337,7 @@ bool lm_output_flush(struct lm_output *output, long step, struct lm_status *stat
 bool lm_output_checkpoint(struct lm_output *output, long step, struct lm_status *status) {
     const struct lm_session *session = output->session;
     const char *out = session->options->output;
-    char *path = lm_checkpoint_path(out, step);
+    char *path = lm_checkpoints_path(out, step);
     struct lm_checkpoint_layer *layers =
         checkpoint_layers(session, true, lm_session_leads(session));
     struct lm_run_traffic sent = all_traffic(output);
@@ -347,7 +364,7 @@ bool lm_output_checkpoint(struct lm_output *output, long step, struct lm_status 
     output->newest = path;
     note_newest(output);
     int keep = (int)session->settings->checkpoint.keep;
-    return lm_comm_agree(lm_comm_rank() != 0 || lm_checkpoint_prune(out, step, keep, status),
+    return lm_comm_agree(lm_comm_rank() != 0 || lm_checkpoints_prune(out, step, keep, status),
                          status);
 }
 

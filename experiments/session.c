@@ -3,6 +3,7 @@
 #include "balance.h"
 #include "blas.h"
 #include "checkpoint.h"
+#include "checkpoints.h"
 #include "comm.h"
 #include "crowd.h"
 #include "data.h"
@@ -86,7 +87,7 @@ static bool find_checkpoint(struct lm_session *session, struct lm_status *status
     if (!session->options->network)
         return true;
     if (lm_comm_rank() == 0) {
-        char *path = lm_checkpoint_of(session->options->network, &found.status);
+        char *path = lm_checkpoints_of(session->options->network, &found.status);
         if (path)
             snprintf(found.path, sizeof found.path, "%s", path);
         lm_free(path);

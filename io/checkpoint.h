@@ -9,15 +9,19 @@
  *     /training, /errors                see records.h
  *     /traffic      placement, first_step; the matrices of run_file.h (sender, receiver)
  *
- * A checkpoint appears under its name when all of it is on the disk and was read back: every
- * dataset has a checksum (store.h, lm_store_seal). Any number of ranks reads what any other
- * number wrote, in float or double; a run goes on with the same numbers and data only. */
+ * A checkpoint appears under its name (checkpoints.h) when all of it is on the disk and was
+ * read back: every dataset has a checksum (store.h, lm_store_seal). Any number of ranks reads
+ * what any other number wrote, in float or double; a run goes on with the same numbers and data
+ * only. */
 #ifndef LAMINA_CHECKPOINT_H
 #define LAMINA_CHECKPOINT_H
 
 #include "dataset.h"
 #include "optimizer.h"
 #include "run_file.h"
+
+/* The attribute `format` of /. */
+#define LM_CHECKPOINT_FORMAT "lamina checkpoint"
 
 /* One layer. Names and counts are the same on all ranks. */
 struct lm_checkpoint_layer {
@@ -54,10 +58,6 @@ struct lm_checkpoint {
                                         program that wrote it; empty if those are ours */
 };
 
-/* Path of the checkpoint after `step` steps of the run that writes `out`: "fig1.h5" gives
- * "fig1.checkpoint-000400.h5". Free with lm_free. */
-char *lm_checkpoint_path(const char *out, int64_t step);
-
 /* Write a checkpoint. On failure there is none at `path`, or the older one that was there.
  * Collective, errors as of lm_store_create and lm_store_commit. */
 bool lm_checkpoint_write(const char *path, const struct lm_peers *peers,
@@ -76,30 +76,5 @@ char *lm_checkpoint_settings(const char *path, struct lm_status *status);
 /* Whether all numbers and the settings of a checkpoint are what was written: LM_DATA names the
  * file and what is damaged, errors else as of lm_store_open. Reads all of it. Local. */
 bool lm_checkpoint_verify(const char *path, struct lm_status *status);
-
-/* The checkpoint that `path` stands for: itself, or the newest one of the run whose file it
- * is. NULL with a status as of lm_store_open, LM_DATA when it is neither, LM_NO_INPUT when the
- * run has none beside it. Free with lm_free. As below, call it on one rank. */
-char *lm_checkpoint_of(const char *path, struct lm_status *status);
-
-/* The functions below look at the folder of `out`: call them on one rank, for folders look
- * different to hosts for a while after a change. */
-
-/* Path of the checkpoint of `out` with the most steps, and those steps; NULL with LM_OK in
- * *status if there is none, with LM_NO_INPUT if the folder cannot be read. Files that were
- * still being written do not count. Free with lm_free. */
-char *lm_checkpoint_newest(const char *out, int64_t *step, struct lm_status *status);
-
-/* The same, of those that are sound. Each newer one that is damaged is told to `warn`. NULL
- * with LM_OK in *status when there is none at all; else with the failure of the newest when
- * none is sound, or when one cannot be opened. */
-char *lm_checkpoint_newest_sound(const char *out, int64_t *step,
-                                 void (*warn)(const char *message), struct lm_status *status);
-
-/* Remove all checkpoints of `out` up to `step` but the newest `keep` (0: keep all), or all of
- * them and what a kill left half-written. LM_IO names the file that cannot be removed,
- * LM_NO_INPUT the folder that cannot be read. */
-bool lm_checkpoint_prune(const char *out, int64_t step, int keep, struct lm_status *status);
-bool lm_checkpoint_remove_all(const char *out, struct lm_status *status);
 
 #endif

@@ -38,8 +38,8 @@ struct lm_dataset_format {
 };
 
 /* "idx": the files of MNIST and Fashion-MNIST, images (1, rows, columns), plain or gzip.
- * The content of a file that is not wanted is not read: of a plain file the length is
- * still checked, of a gzip file only the header. */
+ * The content of a file that is not wanted is not read: its length is still checked, of a gzip
+ * file by its end. Gzip data are in one piece, with nothing behind it. */
 extern const struct lm_dataset_format lm_dataset_idx;
 
 /* "cifar10": the binary version of CIFAR-10, images (3, 32, 32), any number of records in

@@ -59,12 +59,12 @@ static bool fail_read(const struct idx_file *file, size_t found, size_t expected
     int error = Z_OK;
     int reason = errno;
     gzerror(file->stream, &error);
-    if (found == expected)
-        return lm_fail(status, LM_DATA, "%s: gzip data whose checksum is missing or wrong",
-                       file->path);
     if (error == Z_ERRNO)
         return lm_fail(status, LM_NO_INPUT, "%s: cannot be read: %s", file->path,
                        strerror(reason));
+    if (found == expected)
+        return lm_fail(status, LM_DATA, "%s: gzip data whose checksum is missing or wrong",
+                       file->path);
     if (error == Z_DATA_ERROR)
         return lm_fail(status, LM_DATA,
                        "%s: corrupted gzip data: %zu of %zu bytes could be unpacked",
@@ -176,6 +176,33 @@ static bool read_content(struct idx_file *file, uint8_t **data, struct lm_status
            fail_read(file, expected, expected, status);
 }
 
+/* The last four bytes of a file; false if it has fewer, or they cannot be read. */
+static bool read_last(const char *path, uint8_t last[4]) {
+    FILE *file = fopen(path, "rb");
+    bool good = file && fseek(file, -4, SEEK_END) == 0 && fread(last, 4, 1, file) == 1;
+    if (file)
+        fclose(file);
+    return good;
+}
+
+/* A gzip file ends with how long its content is, little-endian: zlib does not look at what is
+ * behind the data, nor at the data themselves if they are not read. */
+static bool check_end(const struct idx_file *file, struct lm_status *status) {
+    uint8_t last[4];
+    uint32_t expected = (uint32_t)(file->header + file->content);
+    if (gzdirect(file->stream))
+        return true;
+    if (!read_last(file->path, last))
+        return lm_fail(status, LM_NO_INPUT, "%s: its end cannot be read", file->path);
+    uint32_t said =
+        (uint32_t)last[3] << 24 | (uint32_t)last[2] << 16 | (uint32_t)last[1] << 8 | last[0];
+    return said == expected ||
+           lm_fail(status, LM_DATA,
+                   "%s: gzip data of %lu bytes by its end, %lu expected: cut short, or "
+                   "something is behind it",
+                   file->path, (unsigned long)said, (unsigned long)expected);
+}
+
 /* Find a file, read its header and, when `data` is not NULL, its content. */
 static bool open_file(struct idx_file *file, const char *folder, enum lm_split split,
                       uint8_t **data, struct lm_status *status) {
@@ -186,7 +213,8 @@ static bool open_file(struct idx_file *file, const char *folder, enum lm_split s
         return lm_fail(status, LM_NO_INPUT, "%s: cannot be opened: %s", file->path,
                        strerror(errno));
     gzbuffer(file->stream, 1 << 16);
-    return read_header(file, status) && (!data || read_content(file, data, status));
+    return read_header(file, status) && (!data || read_content(file, data, status)) &&
+           check_end(file, status);
 }
 
 static void close_file(struct idx_file *file) {

@@ -246,11 +246,12 @@ START_TEST(reports_counts_that_disagree) {
 }
 END_TEST
 
-/* Gzip data itself: one bit wrong, cut in the middle, cut within the checksum. */
+/* Gzip data itself: one bit wrong, cut in the middle, cut within the checksum, garbage behind.
+ */
 START_TEST(reports_damaged_gzip_data) {
-    static const char *const part[] = {
-        "corrupted gzip data: ", "truncated gzip data: ", "checksum is missing"};
-    uint8_t packed[2 * IMAGE_BYTES];
+    static const char *const part[] = {"corrupted gzip data: ", "truncated gzip data: ",
+                                       "checksum is missing", "something is behind it"};
+    uint8_t packed[2 * IMAGE_BYTES] = {0};
     const char *name = "train-images-idx3-ubyte.gz";
     write_file("train-labels-idx1-ubyte", label_file, LABEL_BYTES);
     write_file(name, image_file, IMAGE_BYTES);
@@ -262,13 +263,15 @@ START_TEST(reports_damaged_gzip_data) {
     if (_i == 0)
         packed[bytes / 2] ^= 1;
     else
-        bytes = _i == 1 ? bytes / 2 : bytes - 5;
+        bytes = _i == 1 ? bytes / 2 : _i == 2 ? bytes - 5 : bytes + 9;
     file = fopen(path_of(name), "wb");
     ck_assert_ptr_nonnull(file);
     ck_assert_uint_eq(fwrite(packed, 1, bytes, file), bytes);
     fclose(file);
     expect_failure("idx", folder, BOTH, CLASSES, LM_DATA, part[_i]);
     expect_failure("idx", folder, BOTH, CLASSES, LM_DATA, path_of(name));
+    if (_i > 0)
+        expect_failure("idx", folder, 0, CLASSES, LM_DATA, "something is behind it");
 }
 END_TEST
 
@@ -401,6 +404,29 @@ START_TEST(every_pixel_is_divided_as_by_division) {
 }
 END_TEST
 
+/* Data are told apart by their inputs and labels, as far as these are known. */
+START_TEST(marks_tell_data_apart) {
+    struct lm_status status;
+    uint8_t labels[] = {0, 1, 2}, others[] = {0, 1, 3};
+    struct lm_dataset train = {.n = 3, .labels = labels}, test = {.n = 2}, other = train;
+    struct lm_data_mark mark = lm_data_mark(&train, &test);
+    ck_assert(mark.train == 3 && mark.test == 2 && mark.test_labels == -1);
+    struct lm_data_mark same = lm_data_mark(&train, &test);
+    ck_assert(lm_data_mark_same(&mark, &same, &status));
+    other.labels = others;
+    struct lm_data_mark different = lm_data_mark(&other, &test);
+    ck_assert(!lm_data_mark_same(&different, &mark, &status) && status.code == LM_DATA);
+    ck_assert(strstr(status.message, "training labels have CRC-32") != NULL);
+    other.labels = NULL;
+    different = lm_data_mark(&other, &test);
+    ck_assert(lm_data_mark_same(&different, &mark, &status));
+    test.n = 1;
+    different = lm_data_mark(&train, &test);
+    ck_assert(!lm_data_mark_same(&different, &mark, &status));
+    ck_assert_str_eq(status.message, "1 test inputs: 2 are expected");
+}
+END_TEST
+
 START_TEST(lists_its_formats) {
     const struct lm_dataset_format *const *formats = lm_dataset_formats();
     ck_assert_ptr_nonnull(formats[0]);
@@ -422,13 +448,14 @@ int main(void) {
     tcase_add_loop_test(tests, reports_broken_files, 0, sizeof broken / sizeof broken[0]);
     tcase_add_test(tests, reports_extents_that_overflow);
     tcase_add_test(tests, reports_counts_that_disagree);
-    tcase_add_loop_test(tests, reports_damaged_gzip_data, 0, 3);
+    tcase_add_loop_test(tests, reports_damaged_gzip_data, 0, 4);
     tcase_add_test(tests, reports_a_label_beyond_the_classes);
     tcase_add_test(tests, reports_what_is_not_there);
     tcase_add_test(tests, seeks_relative_paths);
     tcase_add_loop_test(tests, fills_chunks, 0, 5);
     tcase_add_test(tests, fills_wide_inputs_and_single_outputs);
     tcase_add_test(tests, every_pixel_is_divided_as_by_division);
+    tcase_add_test(tests, marks_tell_data_apart);
     tcase_add_test(tests, lists_its_formats);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);

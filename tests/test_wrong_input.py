@@ -6,15 +6,16 @@ import subprocess
 import h5py
 import numpy as np
 import pytest
-from program import ENVIRONMENT, FIGURES, FLOAT, one_rank_only, run, write_cifar10, write_settings
+from program import (DOUBLE, ENVIRONMENT, FIGURES, FLOAT, one_rank_only, run, write_cifar10, write_dataset,
+                     write_settings)
 
 
-def train(tmp_path, *options, expect, words, ranks=None, settings=None):
+def train(tmp_path, *options, expect, words, ranks=None, settings=None, binary=FLOAT):
     """Run lamina train, expecting a failure whose message has all `words`."""
     settings = settings or write_settings(tmp_path)
     out = tmp_path / "run.h5"
     existed = out.exists()
-    done = run("train", settings, "-o", out, *options, expect=expect, ranks=ranks)
+    done = run("train", settings, "-o", out, *options, expect=expect, ranks=ranks, binary=binary)
     lines = [line for line in done.stderr.splitlines() if line.startswith("lamina: ")]
     assert len(lines) == 1, done.stderr
     for word in words:
@@ -179,6 +180,29 @@ def test_resume_with_other_settings(tmp_path):
           words=["units", "15", "14"])
 
 
+def test_resume_with_other_data_or_numbers(tmp_path):
+    checkpoint = half_run(tmp_path)
+    other = write_dataset(tmp_path / "other", seed=1)
+    train(tmp_path, "--resume", "--set", f"data.path={other}", expect=65,
+          words=[checkpoint.name, "other data", "training labels", "CRC-32"])
+    train(tmp_path, "--resume", expect=65, words=[checkpoint.name, "numbers in float", "double"], binary=DOUBLE)
+
+
+@one_rank_only
+def test_ranks_that_see_other_data(tmp_path):
+    settings = write_settings(tmp_path)
+    folders = [write_dataset(tmp_path / name / "set", seed=seed, n_test=n_test)
+               for name, seed, n_test in (("a", 0, 60), ("b", 1, 60), ("c", 0, 50))]
+    for other, words in ((folders[1], "training labels"), (folders[2], "50 test inputs: 60 are expected")):
+        command = ["mpirun"]
+        for n, folder in ((1, folders[0]), (2, other)):
+            command += ["-n", str(n), "-x", f"LAMINA_DATA={folder.parent}", FLOAT, "train", settings, "-o",
+                        tmp_path / "run.h5", "--set", "data.path=set", ":"]
+        done = subprocess.run(command[:-1], capture_output=True, text=True, env=ENVIRONMENT, timeout=60)
+        assert done.returncode == 65 and f"{other}" in done.stderr and words in done.stderr, done.stderr
+        assert not (tmp_path / "run.h5").exists()
+
+
 def test_resume_from_a_truncated_checkpoint(tmp_path):
     checkpoint = half_run(tmp_path)
     checkpoint.write_bytes(checkpoint.read_bytes()[:3000])
@@ -217,8 +241,11 @@ def test_from_another_network(tmp_path):
     out = tmp_path / "gradients.h5"
     settings = tmp_path / "settings.yaml"
     done = run("gradients", settings, "-o", out, "--from", checkpoint,
-               "--set", "network.layers[2].map[0].linear.units=15", expect=65)
-    assert "IT" in done.stderr and not out.exists()
+               "--set", "network.layers[2].map[0].linear.units=15", expect=78)
+    assert "network.layers[2].map[0].linear.units: 15 against 14" in done.stderr and not out.exists()
+    done = run("gradients", settings, "-o", out, "--from", checkpoint,
+               "--set", "network.layers[2].map[1]={tanh: {}}", expect=78)
+    assert "network.layers[2].map[1]" in done.stderr and not out.exists()
     run("gradients", settings, "-o", out, "--from", tmp_path / "none.h5", expect=66)
 
 
