@@ -211,7 +211,6 @@ static struct lm_progress *make_progress(const struct training *training) {
 
 static bool work(struct lm_session *session, struct lm_status *status) {
     struct training training = {.session = session};
-    lm_stop_start();
     training.output = lm_output_create(session, &training.first, status);
     if (!training.output) {
         lm_stop_finish();
@@ -231,6 +230,7 @@ static bool work(struct lm_session *session, struct lm_status *status) {
 }
 
 static int run(int argc, char **argv) {
+    lm_stop_start(); /* whoever asks early shall be heard too */
     return lm_session_run(
         argc, argv, LM_TAKES_OUTPUT | LM_TAKES_RESUME | LM_TAKES_RUN, &lm_train_command,
         "Curves, errors and traffic go to FILE, checkpoints to files beside it "

@@ -186,6 +186,11 @@ static bool check_number(const struct lm_settings_file *file, const char *key, d
     return lm_settings_blame(file, key, status);
 }
 
+/* It is calculated with as a real. */
+static bool is_step_size(double step) {
+    return (real)step > 0 && isfinite((real)step);
+}
+
 static bool check_numbers(const struct lm_settings_file *file, struct lm_status *status) {
     static const char positive[] = "a finite number above 0";
     const struct lm_settings *s = file->settings;
@@ -193,11 +198,11 @@ static bool check_numbers(const struct lm_settings_file *file, struct lm_status 
         char key[32];
         snprintf(key, sizeof key, "gradients.step[%d]", i);
         double step = s->gradients.step[i];
-        if (!check_number(file, key, step, (real)step > 0, positive, status))
+        if (!check_number(file, key, step, is_step_size(step), positive, status))
             return false;
     }
     double step = s->inference.step, rate = s->training.rate, momentum = s->training.momentum;
-    return check_number(file, "inference.step", step, (real)step > 0, positive, status) &&
+    return check_number(file, "inference.step", step, is_step_size(step), positive, status) &&
            check_number(file, "training.rate", rate, rate > 0, positive, status) &&
            check_number(file, "training.momentum", momentum, momentum >= 0 && momentum < 1,
                         "a number from 0 to below 1", status) &&
@@ -293,7 +298,8 @@ static bool check_input(struct lm_settings_file *file, struct lm_status *status)
     }
     if (units > MAX_WHOLE || !lm_shape_init(shape, shape->rank, extent, status)) {
         if (units > MAX_WHOLE)
-            lm_fail(status, LM_CONFIG, "extents from 1 on are expected, and at most %d units",
+            lm_fail(status, LM_CONFIG,
+                    "%.0f units: extents from 1 on are expected, and at most %d units", units,
                     MAX_WHOLE);
         return lm_settings_blame(file, "network.input", status);
     }

@@ -177,7 +177,8 @@ static bool verify_file(struct lm_store *store, struct lm_status *status) {
                      : lm_h5_fail(store, LM_IO, "read back", "the file", status);
     if (opened)
         lm_h5_close(store);
-    status->code = LM_IO;
+    if (!ok)
+        status->code = LM_IO;
     return ok;
 }
 
@@ -199,8 +200,12 @@ bool lm_store_commit(struct lm_store *store, struct lm_status *status) {
     bool closed = lm_h5_close(store);
     if (ok)
         ok = lm_h5_settle(store, closed, "close", "the file", 0, status);
+    if (store->stuck)
+        lm_abort(status->code, "%s", status->message);
     if (ok)
         ok = lm_h5_agree(store, store->rank > 0 || publish(store, status), 0, status);
+    if (!ok && store->sealed) /* nobody can go on with it, and it takes room */
+        lm_aside_remove(&store->aside);
     destroy(store);
     return ok;
 }

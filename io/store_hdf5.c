@@ -110,6 +110,7 @@ static bool agree_with(struct lm_store *store, bool ok, uint64_t said,
 }
 
 static struct lm_watchdog *alarmed;
+static struct lm_status short_write; /* LM_OK: none that the other ranks do not know of */
 
 void lm_h5_alarm(const struct lm_status *status) {
     if (!alarmed)
@@ -123,15 +124,19 @@ void lm_h5_calm(void) {
 }
 
 void lm_store_alarm(int number) {
-    struct lm_status status;
-    if (!at_work)
+    if (!at_work || short_write.code != LM_OK)
         return;
-    lm_fail(&status, LM_IO, "%s: cannot write: %s", at_work,
+    lm_fail(&short_write, LM_IO, "%s: cannot write: %s", at_work,
             number ? strerror(number) : "MPI gives no reason");
-    lm_h5_alarm(&status);
+    lm_h5_alarm(&short_write);
 }
 
 bool lm_h5_agree(struct lm_store *store, bool ok, uint64_t said, struct lm_status *status) {
+    if (short_write.code != LM_OK) { /* it says more than HDF5 does, if that says anything */
+        *status = short_write;
+        short_write.code = LM_OK;
+        ok = false;
+    }
     if (!ok && store->parallel)
         lm_h5_alarm(status);
     bool all = agree_with(store, ok, said, status);

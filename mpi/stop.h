@@ -13,7 +13,7 @@
 
 #include <stdbool.h>
 
-/* Catch the signals; collective. */
+/* Catch the signals from now on; MPI need not have started. Local. */
 void lm_stop_start(void);
 
 /* Whether the ranks agreed to end: the same on all ranks after the same number of calls.

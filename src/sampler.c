@@ -14,8 +14,9 @@ struct lm_sampler *lm_sampler_create(uint64_t seed, enum lm_stream stream, size_
                                      size_t batch, struct lm_status *status) {
     if (n < batch) {
         lm_fail(status, LM_CONFIG,
-                "a batch of %zu inputs from a split of %zu: at most all of them are possible",
-                batch, n);
+                "a batch of %zu inputs from the %zu of the %s split: at most all of them are "
+                "possible",
+                batch, n, stream == LM_STREAM_TEST ? "test" : "train");
         return NULL;
     }
     if (n > UINT32_MAX) {

@@ -373,7 +373,8 @@ START_TEST(mistakes_of_ranges) {
     expect_set("network.input=[1, 2]", "network.input: a shape has 1 or 3 extents, not 2");
     expect_set("network.input=[0]", "network.input: extent 1 is 0: at least 1 is expected");
     expect_set("network.input=[100000, 100000, 100000]",
-               "network.input: extents from 1 on are expected, and at most 2147483647 units");
+               "network.input: 1000000000000000 units: extents from 1 on are expected, and at "
+               "most 2147483647 units");
     expect_set("placement.ranks=[0]",
                "placement.ranks: 1 ranks: one for each of the 2 layers is expected");
     expect_set("placement.ranks=[0, -1]",

@@ -70,6 +70,20 @@ def test_a_signal_ends_all_ranks_with_a_checkpoint(tmp_path, whole, act, ranks, 
     assert same_bits(checkpoint(whole, LONG_STEPS), checkpoint(out, LONG_STEPS), ["traffic"]) == []
 
 
+def test_a_signal_before_training_is_heeded_too(tmp_path):
+    """The settings come through a pipe, so that the program is surely there and not yet training."""
+    settings = write_settings(tmp_path).read_bytes()
+    pipe, out = tmp_path / "pipe.yaml", tmp_path / "run.h5"
+    os.mkfifo(pipe)
+    process = start("train", pipe, "-o", out, *LONG_RUN)
+    with open(pipe, "wb") as stream:
+        process.send_signal(signal.SIGUSR1)
+        stream.write(settings)
+    errors = process.communicate(timeout=60)[1]
+    assert process.returncode == 75 and "stopped by SIGUSR1" in errors, errors
+    assert len(list(tmp_path.glob("run.checkpoint-*.h5"))) == 1
+
+
 @one_rank_only
 def test_mpirun_gives_the_ranks_time_for_a_checkpoint(tmp_path):
     write_settings(tmp_path)
