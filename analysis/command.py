@@ -4,8 +4,21 @@
 written. A mistake is one line on standard error.
 """
 import argparse
+import contextlib
 import os
 import sys
+
+
+@contextlib.contextmanager
+def naming(path):
+    """A failure to read or write within names this file, if it names none: that a disk is full
+    is known of no name."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = path
+        raise
 
 
 class Parser(argparse.ArgumentParser):

@@ -131,7 +131,7 @@ def draw(runs, figure=None):
     """The figure of files of `lamina gradients`, over the published curves of `figure`."""
     groups = series(runs)
     values = np.concatenate([stack(g, "relative_error").ravel() for g in groups])
-    old = published.curves(figure, published_data(runs[0])) if figure else None
+    old = [published.curves(figure, published_data(g[0])) if figure else None for g in groups]
     floor = style.zero_floor(values)
     finite = values[np.isfinite(values)]
     limits = (floor / 2 if np.any(values == 0) else floor,
@@ -139,13 +139,13 @@ def draw(runs, figure=None):
     columns = max(len(g[0]["gradients"]["step_size"]) for g in groups)
     canvas = plt.figure(figsize=(2.6 + 2.4 * columns, 5.2 * len(groups)), layout="constrained")
     parts = np.atleast_1d(canvas.subfigures(len(groups), 1))
-    for k, (runs_, part) in enumerate(zip(groups, parts)):
-        draw_series(part, runs_, old, ["A" + "'" * k, "B" + "'" * k], limits, floor)
+    for k, (group, part) in enumerate(zip(groups, parts)):
+        draw_series(part, group, old[k], ["A" + "'" * k, "B" + "'" * k], limits, floor)
     words = []
     if max(map(len, groups)) > 1:
         words.append("Thick lines: median of the networks, of those that do not diverge where "
                      "some do; bands: from the lowest to the highest of all.")
-    if old:
+    if any(old):
         words.append("Thin lines: published.")
     if words:
         style.footnote(canvas, " ".join(words))

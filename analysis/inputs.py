@@ -30,6 +30,7 @@ import gzip
 import json
 import os
 import struct
+import zlib
 
 import numpy as np
 
@@ -56,8 +57,11 @@ def find_idx(folder, name):
 
 def read_idx(path, dimensions):
     """An IDX file of bytes as an array; ValueError names the file when it is something else."""
-    with (gzip.open if path.endswith(".gz") else open)(path, "rb") as file:
-        content = file.read()
+    try:
+        with (gzip.open if path.endswith(".gz") else open)(path, "rb") as file:
+            content = file.read()
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise ValueError(f"{path}: damaged gzip data ({error})") from None
     header = 4 + 4 * dimensions
     if len(content) < header or content[:4] != bytes((0, 0, 8, dimensions)):
         raise ValueError(f"{path}: not an IDX file of bytes with {dimensions} dimensions")
@@ -71,7 +75,7 @@ def read_idx(path, dimensions):
 def write_idx(path, array):
     """Write an array of bytes."""
     header = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape)
-    with open(path, "wb") as file:
+    with command.naming(path), open(path, "wb") as file:
         file.write(header + array.astype(np.uint8).tobytes())
 
 
@@ -191,7 +195,7 @@ def write(folder, images, labels, about):
     write_idx(os.path.join(folder, "t10k-images-idx3-ubyte"), images)
     write_idx(os.path.join(folder, "t10k-labels-idx1-ubyte"), labels)
     aside = last + ".partial"
-    with open(aside, "w", encoding="utf-8") as file:
+    with command.naming(aside), open(aside, "w", encoding="utf-8") as file:
         json.dump(about, file, indent=1)
     os.replace(aside, last)
 
@@ -265,7 +269,7 @@ def main(arguments=None):
         about["distance"] = nearest(images, train[:options.train]).astype(float).tolist()
     except OSError as error:
         parser.fail(66, f"{error.filename}: {error.strerror}")
-    except (ValueError, EOFError) as error:
+    except ValueError as error:
         parser.fail(65, error)
     try:
         write(options.output, images, labels, about)

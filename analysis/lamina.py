@@ -53,7 +53,8 @@ def open_run(path):
         if "layer" not in file:
             raise ValueError(f"{path}: not a run file of lamina: no dataset /layer")
         layers = [_plain(name) for name in _array(file, path, "layer")]
-        errors_group = file.get("errors", {})
+        done = int(attributes.get("steps_done", np.iinfo(np.int64).max))
+        recorded = sorted(int(name) for name in file.get("errors", {}) if name.isdigit())
         return {
             "path": path,
             "layers": layers,
@@ -61,7 +62,7 @@ def open_run(path):
             "attributes": attributes,
             "training": _training(file, path, len(layers)),
             "gradients": _gradients(file, path, len(layers)),
-            "error_steps": sorted(int(name) for name in errors_group if name.isdigit()),
+            "error_steps": [step for step in recorded if step <= done],
             "traffic": _traffic(file, path),
         }
 

@@ -252,7 +252,7 @@ def main(arguments=None):
     path = os.path.join(options.folder, "report.html")
     try:
         page = build(options.folder, options.gallery)
-        with open(path + ".partial", "w", encoding="utf-8") as file:
+        with command.naming(path), open(path + ".partial", "w", encoding="utf-8") as file:
             file.write(page)
         os.replace(path + ".partial", path)
     except ValueError as error:

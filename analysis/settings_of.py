@@ -14,9 +14,9 @@ def settings_of(path):
     try:
         with h5py.File(path) as file:
             text = file.attrs["settings"]
-    except (OSError, KeyError):
+        return (text.decode() if isinstance(text, bytes) else text).rstrip("\n")
+    except (OSError, KeyError, ValueError, AttributeError, RuntimeError):
         return None
-    return (text.decode() if isinstance(text, bytes) else text).rstrip("\n")
 
 
 def main(paths):

@@ -8,6 +8,8 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
 import numpy as np  # noqa: E402
 
+import command  # noqa: E402
+
 # Okabe and Ito's colours, which stay apart for every common kind of colour blindness, the five
 # that do so best in front; yellow is left out because it fades on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#56B4E9", "#000000", "#CC79A7", "#E69F00")
@@ -147,6 +149,6 @@ def save(figure, path, dpi=DPI):
     content = io.BytesIO()
     figure.savefig(content, format=suffix, dpi=dpi)
     aside = path + ".partial"
-    with open(aside, "wb") as file:
+    with command.naming(aside), open(aside, "wb") as file:
         file.write(content.getvalue())
     os.replace(aside, path)

@@ -116,7 +116,7 @@ def say_best(found):
                 mean.setdefault(name, []).append(c["auc"])
         mean = {name: np.mean(values) for name, values in mean.items()}
         best = max(mean, key=mean.get)
-        layer = max((n for n in mean if n.startswith("magnitude")), key=mean.get)
+        layer = max((n for n in mean if n.startswith("magnitude")), key=mean.get, default=best)
         parts.append(f"{KINDS.get(kind, kind)}: {best} {mean[best]:.2f}" +
                      ("" if best == layer else f" ({layer} {mean[layer]:.2f})"))
     return "; ".join(parts)
@@ -188,7 +188,7 @@ def write_csv(path, files):
     rows = [{**rho.get(tuple(c[k] for k in ("network", "rule", "kind", "label", "measure")), {}),
              **c} for c in cells(files)]
     fields = list(dict.fromkeys(key for row in rows for key in row))
-    with open(path, "w", newline="", encoding="utf-8") as file:
+    with command.naming(path), open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fields)
         writer.writeheader()
         writer.writerows(rows)

@@ -128,7 +128,8 @@ def roc_figure(files):
     files = tuple(map(os.fspath, files))
     groups = load_all(files)
     kinds = sorted({c["kind"] for c in cells(files)}, key=order(KINDS))
-    labels = sorted(next(iter(groups.values()))["test"]["imposed"], key=order(LABELS))
+    labels = sorted(set.intersection(*(set(group["test"]["imposed"]) for group in groups.values())),
+                    key=order(LABELS))
     rows = len(labels) * len(kinds)
     width, height = 0.8 + 1.2 * len(groups), 1.3 + 1.2 * rows
     drawn, axes = plt.subplots(rows, len(groups), squeeze=False, figsize=(width, height))

@@ -93,7 +93,7 @@ def headings(groups):
 def cells(ours, theirs):
     """The cells of one quantity: per state the networks and their difference."""
     return [text for values in ours.values()
-            for text in (spread(values), number(np.mean(values) - max(0, theirs), 2))]
+            for text in (spread(values), number(np.mean(values) - np.maximum(0, theirs), 2))]
 
 
 def final_rows(groups, backprop, old):
@@ -123,7 +123,7 @@ def gradients(runs, figure, step_sizes, lengths):
                 row = [number(eta), str(n), layer]
                 for name in ("relative_error", "angle"):
                     theirs = reproduction.at([old], name, eta, n)[0, i]
-                    row.append(number(max(0, theirs) if np.isfinite(theirs) else theirs))
+                    row.append(number(np.maximum(0, theirs)))
                     row += [middle(reproduction.at(group, name, eta, n)[:, i])
                             for group in groups.values()]
                 rows.append(row)

@@ -99,7 +99,8 @@ def draw_progress(ax, groups, name, old):
         words = FIGURE_5_AS_BACKPROP if i > 0 and not is_backprop(runs) else label(runs)
         for j, (key, split, prefix) in enumerate(SPLITS):
             which = 2 * i + j
-            look = {"color": style.SERIES[i % len(style.SERIES)], "linestyle": style.LINES[j],
+            look = {"color": style.SERIES[i % len(style.SERIES)],
+                    "linestyle": style.LINES[(2 * (i // len(style.SERIES)) + j) % len(style.LINES)],
                     "marker": style.MARKERS[which % len(style.MARKERS)],
                     "label": f"{words}:\n{split} inputs"}
             if old and i < 2:
@@ -187,10 +188,11 @@ def explain(figure, groups, beside, old):
     smoothed = any(style.smoothing_window(len(runs[0]["training"]["step"])) > 1 for runs in groups)
     networks = [len(runs) for runs in groups + beside]
     words = []
-    if smoothed:
-        words.append("Thick lines: moving average over a 40th of each curve"
-                     + (", mean of all networks, with the band from the lowest to the highest."
-                        if max(networks) > 1 else "."))
+    thick = ["moving average over a 40th of each curve"] if smoothed else []
+    if max(networks) > 1:
+        thick.append("mean of all networks, with the band from the lowest to the highest")
+    if thick:
+        words.append(f"Thick lines: {', '.join(thick)}.")
     if old:
         words.append("Thin lines: published.")
     elif smoothed and min(networks) == 1:

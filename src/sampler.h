@@ -11,8 +11,9 @@
 
 struct lm_sampler;
 
-/* Batches of `batch` of the n inputs of the split that the stream is for. LM_CONFIG when the data set is smaller than a batch, LM_DATA
- * when it is too large (2^32 inputs). Free with lm_sampler_destroy. */
+/* Batches of `batch` of the n inputs of the split that the stream is for. LM_CONFIG when the
+ * data set is smaller than a batch, LM_DATA when it is too large (2^32 inputs). Free with
+ * lm_sampler_destroy. */
 struct lm_sampler *lm_sampler_create(uint64_t seed, enum lm_stream stream, size_t n,
                                      size_t batch, struct lm_status *status);
 void lm_sampler_destroy(struct lm_sampler *sampler);

@@ -66,7 +66,7 @@ def write_training(path, rule="strict", points=80, recorded=True, layers=LAYERS,
             training["energy"] = 2 * layered
         traffic = file.create_group("traffic")
         traffic["messages"] = traffic["bytes"] = np.ones((2, 2), dtype=np.int64)
-        for step in (0, 100):
+        for step in (0, points):
             group = file.create_group(f"errors/{step}")
             for name in ("index", "label", "prediction", "loss"):
                 group[name] = np.arange(5)

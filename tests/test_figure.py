@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from run_files import ANALYSIS, LAYERS, begin, settings, write_gradients, write_training
+import command
 import figure
 import gradients_figure
 import lamina
@@ -222,6 +223,15 @@ def test_published_curves_are_thin_lines_behind(tmp_path):
         "figure.py: of Fashion-MNIST nothing was published\n")
 
 
+def test_published_curves_stand_behind_their_data_only(tmp_path):
+    layers = ["V1", "V2", "IT", "PFC", "out"]
+    runs = [lamina.open_run(write_gradients(tmp_path / f"{data}.h5", layers=layers, data=data))
+            for data in ("mnist", "fashion-mnist")]
+    axes = figure.draw(runs, "fig2").axes
+    thin = [sum(line.get_linewidth() < 1 for line in ax.lines) for ax in axes]
+    assert thin[0] == 5 and sum(thin[len(thin) // 2:]) == 0
+
+
 def test_losses_far_above_every_published_one_leave_the_panel(tmp_path):
     path = write_training(tmp_path / "run.h5", "fixed-prediction", points=400)
     with h5py.File(path, "a") as file:
@@ -258,7 +268,7 @@ def test_magnitudes(tmp_path):
     done = run_figure(run, run, "--magnitudes", "-o", tmp_path / "run.png")
     assert (done.returncode, done.stderr) == (0, "")
     axes = magnitude_figure.draw([lamina.open_run(run)]).axes
-    assert axes[0].lines[0].get_ydata().tolist() == [0, 100]
+    assert axes[0].lines[0].get_ydata().tolist() == [0, 80]
     assert "(dimensionless)" in axes[0].get_ylabel() and axes[0].get_xlabel()
 
 
@@ -285,10 +295,29 @@ def test_reader(tmp_path):
     assert run["training"]["energy"].shape == (4, 80)
     assert run["gradients"] is None
     assert run["traffic"]["bytes"].shape == (2, 2)
-    assert run["error_steps"] == [0, 100]
-    assert np.all(lamina.errors(run, 100)["magnitude"] == np.full((4, 5), 100.0))
-    with pytest.raises(ValueError, match="no errors were recorded at step 7 .*0, 100"):
+    assert run["error_steps"] == [0, 80]
+    assert np.all(lamina.errors(run, 80)["magnitude"] == np.full((4, 5), 80.0))
+    with pytest.raises(ValueError, match="no errors were recorded at step 7 .*0, 80"):
         lamina.errors(run, 7)
+
+
+def test_reader_of_a_run_under_way(tmp_path):
+    """Its file has room for what is not recorded as yet."""
+    path = write_training(tmp_path / "run.h5.partial")
+    with h5py.File(path, "a") as file:
+        file.attrs["steps_done"], file.attrs["complete"] = 79, 0
+    run = lamina.open_run(path)
+    assert run["error_steps"] == [0] and run["training"]["loss"].shape == (79,)
+    assert lamina.magnitudes(run)["step"].tolist() == [0]
+
+
+def test_a_failure_without_a_name_gets_one(tmp_path):
+    with pytest.raises(OSError) as failure, command.naming("run.png"):
+        raise OSError(28, "No space left on device")
+    assert failure.value.filename == "run.png"
+    with pytest.raises(OSError) as failure, command.naming("run.png"):
+        open(tmp_path / "absent")
+    assert failure.value.filename == str(tmp_path / "absent")
 
 
 def test_reader_fills_what_is_absent_with_nan(tmp_path):
@@ -299,7 +328,7 @@ def test_reader_fills_what_is_absent_with_nan(tmp_path):
 
 def test_magnitudes_of_all_records(tmp_path):
     record = lamina.magnitudes(lamina.open_run(write_training(tmp_path / "run.h5")))
-    assert record["step"].tolist() == [0, 100]
+    assert record["step"].tolist() == [0, 80]
     assert record["magnitude"].shape == (2, 4, 5) and record["loss"].shape == (2, 5)
     assert record["label"].tolist() == [0, 1, 2, 3, 4]
     with pytest.raises(ValueError, match="no errors of single inputs"):

@@ -1,4 +1,5 @@
 """The surprise analysis: inputs.py against plain loops, AUC and intervals by hand, the figure."""
+import gzip
 import json
 import sys
 
@@ -155,6 +156,14 @@ def test_damaged_files_are_named(source, tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
         inputs.main(["other", "--from", str(source), "--other", str(tmp_path), "-o", "x"])
     assert stop.value.code == 65 and "t10k-images" in capsys.readouterr().err
+    (tmp_path / "t10k-images-idx3-ubyte").unlink()
+    whole = gzip.compress(bytes((0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 2, 1, 2, 3, 4)))
+    for damaged in (whole[:-3], whole[:12] + b"\xff" * 6 + whole[18:], whole + b"more", b"no gzip"):
+        (tmp_path / "t10k-images-idx3-ubyte.gz").write_bytes(damaged)
+        with pytest.raises(SystemExit) as stop:
+            inputs.main(["other", "--from", str(source), "--other", str(tmp_path), "-o", "x"])
+        error = capsys.readouterr().err
+        assert stop.value.code == 65 and "t10k-images" in error and len(error.splitlines()) == 1
 
 
 # --- statistics ----------------------------------------------------------------------------
@@ -351,6 +360,23 @@ def test_wrong_files(files, tmp_path, capsys):
     fails(capsys, [lonely, "-o", out], 65, "inputs.json")
     fails(capsys, [files[0], "-o", "/proc/s.png"], 73, "/proc/s.png")
     assert not out.exists()
+
+
+def test_files_with_some_labels_only(tmp_path):
+    """As of `lamina surprise --labels true`: what is said of other labels is left out."""
+    some = [write_file(tmp_path, "mnist", "strict", kind, shift) for kind, shift in (("test", 0), ("noise", 2))]
+    for path in some:
+        with h5py.File(path, "a") as file:
+            group = file["surprise"]
+            for name in ("imposed", "magnitude", "loss", "imposed_label"):
+                kept = group[name][:1]
+                del group[name]
+                group.create_dataset(name, data=kept)
+    assert "under the true label" in surprise.paragraph(some) and "guess label" not in surprise.paragraph(some)
+    others = [write_file(tmp_path, "mnist", "backprop", kind, 0) for kind in ("test", "noise")]
+    drawn = surprise.roc_figure(some + others)  # one label that all have, and two kinds
+    assert len(drawn.axes) == 1 * len({c["kind"] for c in surprise.cells(some + others)}) * 2
+    plt.close(drawn)
 
 
 def test_folder_that_was_moved(tmp_path):
