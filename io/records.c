@@ -221,7 +221,7 @@ static bool move_steps(const struct lm_records *records, struct lm_store *store,
                        int64_t from, int64_t to, struct lm_status *status) {
     LM_ASSERT(0 <= from && from <= to && to <= records->plan.n_steps);
     struct part part = {"/training", false, (size_t)from, (size_t)(to - from), 0, writes};
-    return move(records, store, &part, status);
+    return from == to || move(records, store, &part, status);
 }
 
 static bool move_errors(const struct lm_records *records, struct lm_store *store, bool writes,

@@ -24,7 +24,7 @@ struct lm_settings {
     struct {
         const char *rule;        /* "backprop", "strict", "fixed-prediction" */
         double step;             /* eta, dimensionless, above 0 */
-        long steps;              /* n, sweeps per batch, at least 1 */
+        long steps;              /* n, of inference, at least 1 */
         const char *state;       /* "deviation", "value" */
         const char *presynaptic; /* "value", "feedforward" */
     } inference;
@@ -57,8 +57,8 @@ struct lm_settings {
         const char *train;  /* rule that trains the network before measuring, or "none" */
         int n_step;         /* step sizes to measure with, at least 1 */
         const double *step; /* each above 0 */
-        long steps;         /* longest inference, sweeps */
-        bool updates;       /* record every parameter update itself at the last sweep */
+        long steps;         /* of inference, at most */
+        bool updates;       /* record every parameter update itself after the last of them */
     } gradients;            /* used by `lamina gradients` only */
     struct {
         long replicas;     /* of the network, each with its share of every batch, at least 1 */

@@ -54,7 +54,7 @@ struct lm_field {
 
 /* A part of a dataset and the type of its values in memory (not LM_FIELD_TEXT); HDF5
  * converts when the file holds another type. offset and count have as many entries as
- * the dataset has dimensions; values are row-major and dense. */
+ * the dataset has dimensions, the other counts are 0; values are row-major and dense. */
 struct lm_slab {
     const char *path;
     enum lm_field_type type;

@@ -56,6 +56,14 @@ static bool is_empty(const struct lm_slab *slab, int rank) {
     return false;
 }
 
+/* Dimensions that a slab has values in. */
+static int dimensions(const struct lm_slab *slab) {
+    int n = 0;
+    while (n < LM_MAX_DIMENSIONS && slab->count[n])
+        n++;
+    return n;
+}
+
 /* The dimensions of a dataset, or -1. */
 static int get_extent(hid_t dataset, hsize_t extent[LM_MAX_DIMENSIONS]) {
     hid_t space = lm_h5_got(H5Dget_space(dataset));
@@ -347,6 +355,10 @@ static bool is_readable(struct lm_store *store, hid_t dataset, const struct lm_s
     if (class != (slab->type == LM_FIELD_INT64 ? H5T_INTEGER : H5T_FLOAT))
         return lm_fail(status, LM_DATA, "%s: %s does not hold %s numbers", store->path,
                        slab->path, slab->type == LM_FIELD_INT64 ? "whole" : "floating-point");
+    int wanted = dimensions(slab);
+    if (wanted && wanted != rank)
+        return lm_fail(status, LM_DATA, "%s: %s has %d dimensions: %d expected", store->path,
+                       slab->path, rank, wanted);
     bool fits = rank > 0;
     for (int d = 0; d < rank; d++)
         fits = fits && slab->offset[d] + slab->count[d] <= extent[d];

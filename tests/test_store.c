@@ -322,6 +322,12 @@ START_TEST(refuses_datasets_that_do_not_fit) {
     struct lm_slab large = {"/training/angle", LM_FIELD_DOUBLE, {0, 0}, {3, 5}};
     ck_assert(!lm_store_read(store, &large, values, &status));
     ck_assert(strstr(status.message, "/training/angle is too small: its extent is (3, 4)"));
+    struct lm_slab flat = {"/training/angle", LM_FIELD_DOUBLE, {0}, {3}};
+    ck_assert(!lm_store_read(store, &flat, values, &status));
+    ck_assert(strstr(status.message, "/training/angle has 2 dimensions: 1 expected"));
+    struct lm_slab deep = {"/training/angle", LM_FIELD_DOUBLE, {0}, {1, 1, 1}};
+    ck_assert(!lm_store_read(store, &deep, values, &status));
+    ck_assert(strstr(status.message, "/training/angle has 2 dimensions: 3 expected"));
     struct lm_slab whole = {"/training/angle", LM_FIELD_INT64, {0, 0}, {3, 4}};
     ck_assert(!lm_store_read(store, &whole, values, &status));
     ck_assert(strstr(status.message, "does not hold whole numbers") != NULL);
