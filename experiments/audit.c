@@ -117,14 +117,18 @@ const char *lm_audit_text(const struct lm_session *session, char *text, size_t s
     return text;
 }
 
-struct lm_run_traffic lm_audit_traffic(bool all, const struct lm_run_text *line) {
+struct lm_run_traffic lm_audit_traffic(bool trains) {
+    static const struct lm_run_text summary = {
+        "summary",
+        "counted underneath MPI, all between neighbouring layers or replicas of one, "
+        "none elsewhere"};
     size_t ranks = (size_t)lm_comm_size();
-    struct lm_run_traffic traffic = {.n_texts = line ? 1 : 0, .texts = line};
+    struct lm_run_traffic traffic = {.n_texts = trains ? 0 : 1, .texts = &summary};
     for (int m = 0; m < LM_MATRICES; m++)
         traffic.row[m] = lm_allocate(ranks, sizeof *traffic.row[m]);
     for (int phase = 0; phase < LM_PHASES; phase++) {
         bool within = phases[phase].within;
-        for (int to = 0; to < lm_comm_size() && (all || phase != LM_PHASE_EVALUATE); to++) {
+        for (int to = 0; to < lm_comm_size() && !(trains && phase == LM_PHASE_EVALUATE); to++) {
             traffic.row[within ? LM_MATRIX_WITHIN_MESSAGES : LM_MATRIX_MESSAGES][to] +=
                 lm_traffic_messages((enum lm_phase)phase, to);
             traffic.row[within ? LM_MATRIX_WITHIN_BYTES : LM_MATRIX_BYTES][to] +=

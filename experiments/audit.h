@@ -20,9 +20,9 @@ const char *lm_audit_text(const struct lm_session *session, char *text, size_t s
  * Collective. */
 bool lm_audit_check_neighbours(const struct lm_session *session, struct lm_status *status);
 
-/* The traffic for the run file, with that of evaluation if `all`, and `line` (which must live
- * as long) as its summary, unless it is NULL. Free with lm_audit_clear. Local. */
-struct lm_run_traffic lm_audit_traffic(bool all, const struct lm_run_text *line);
+/* The traffic for the file of a run: of one that trains that of its training steps, of any
+ * other all there was, with a summary. Free with lm_audit_clear. Local. */
+struct lm_run_traffic lm_audit_traffic(bool trains);
 
 /* Add the rows of an earlier run. Local. */
 void lm_audit_add(struct lm_run_traffic *traffic, int64_t *const row[LM_MATRICES]);

@@ -25,9 +25,7 @@ static bool open_file(struct lm_session *session, struct lm_bench_file **file,
 
 static bool write_file(struct lm_bench_file *file, const struct lm_bench_table *table,
                        struct lm_status *status) {
-    const struct lm_run_text line = {
-        "summary", "counted underneath MPI, all between neighbouring layers, none elsewhere"};
-    struct lm_run_traffic traffic = lm_audit_traffic(true, &line);
+    struct lm_run_traffic traffic = lm_audit_traffic(false);
     bool good = lm_bench_file_finish(file, table, &traffic, status);
     lm_audit_clear(&traffic);
     return lm_comm_agree(good, status);

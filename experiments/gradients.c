@@ -172,9 +172,7 @@ static struct lm_gradient_file *create_file(struct lm_session *session,
 
 /* The traffic of training and measurement, all of it between neighbours. */
 static bool finish(struct measurement *measurement, struct lm_status *status) {
-    const struct lm_run_text line = {
-        "summary", "counted underneath MPI, all between neighbouring layers, none elsewhere"};
-    struct lm_run_traffic traffic = lm_audit_traffic(true, &line);
+    struct lm_run_traffic traffic = lm_audit_traffic(false);
     bool good = lm_audit_check_neighbours(measurement->session, status) &&
                 lm_gradient_file_write_traffic(measurement->file, &traffic, status);
     lm_audit_clear(&traffic);

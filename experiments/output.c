@@ -182,7 +182,7 @@ static void make_traffic(struct lm_output *output) {
 /* The traffic of training, with that of the runs that this one goes on with. Free with
  * lm_audit_clear. */
 static struct lm_run_traffic all_traffic(const struct lm_output *output) {
-    struct lm_run_traffic traffic = lm_audit_traffic(false, NULL);
+    struct lm_run_traffic traffic = lm_audit_traffic(true);
     lm_audit_add(&traffic, output->before.row);
     return traffic;
 }

@@ -241,9 +241,7 @@ static struct lm_surprise_file *create_file(const struct surprise *surprise, lon
 
 static bool finish(struct surprise *surprise, struct lm_status *status) {
     const struct lm_options *options = surprise->session->options;
-    const struct lm_run_text line = {
-        "summary", "counted underneath MPI, all between neighbouring layers, none elsewhere"};
-    struct lm_run_traffic traffic = lm_audit_traffic(true, &line);
+    struct lm_run_traffic traffic = lm_audit_traffic(false);
     bool good = lm_audit_check_neighbours(surprise->session, status) &&
                 lm_surprise_file_write_traffic(surprise->file, &traffic, status);
     lm_audit_clear(&traffic);

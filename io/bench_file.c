@@ -113,12 +113,20 @@ static bool finish_json(struct lm_bench_file *file, const struct lm_bench_table 
     write_json(&file->json, table);
     lm_json_number(&file->json, "seconds", lm_run_clock() - file->started);
     lm_json_end(&file->json, '}');
+    errno = 0;
     bool good =
-        fflush(file->stream) == 0 && !ferror(file->stream) && fsync(fileno(file->stream)) == 0;
-    good = fclose(file->stream) == 0 && good && rename(partial, file->path) == 0;
+        !ferror(file->stream) && fflush(file->stream) == 0 && fsync(fileno(file->stream)) == 0;
+    int reason = errno ? errno : EIO;
+    fclose(file->stream); /* all of it is on the disk, or that has failed */
     file->stream = NULL;
-    if (!good)
-        lm_fail(status, LM_IO, "%s: %s", partial, strerror(errno));
+    if (good && rename(partial, file->path) != 0) {
+        good = false;
+        reason = errno;
+    }
+    if (!good) {
+        lm_fail(status, LM_IO, "%s: %s", partial, strerror(reason));
+        unlink(partial);
+    }
     lm_free(partial);
     return good;
 }
