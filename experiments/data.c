@@ -6,6 +6,8 @@
 
 #include <string.h>
 
+enum { MOST_STEPS = 1000000000 }; /* each has a place in memory and in the run file */
+
 static bool check_shape(const struct lm_session *session, const struct lm_dataset *set,
                         struct lm_status *status) {
     char have[LM_SHAPE_TEXT], want[LM_SHAPE_TEXT];
@@ -108,7 +110,11 @@ static bool make_samplers(struct lm_session *session, struct lm_status *status) 
     session->steps = lm_sampler_epoch(session->train_sampler) * settings->training.epochs;
     if (settings->training.steps > 0 && settings->training.steps < session->steps)
         session->steps = settings->training.steps;
-    return true;
+    if (session->steps <= MOST_STEPS)
+        return true;
+    lm_fail(status, LM_CONFIG, "%ld training steps: at most %d are possible", session->steps,
+            MOST_STEPS);
+    return lm_settings_blame(session->file, "training.epochs", status);
 }
 
 /* What all ranks see, for which the first one that has labels speaks. */

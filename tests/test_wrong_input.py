@@ -48,6 +48,7 @@ def train(tmp_path, *options, expect, words, ranks=None, settings=None, binary=F
     ("inference.step=1e39", ["inference.step", "1e+39"]),
     ("network.input=[9, 99999, 99999]", ["network.input", "89998200009 units"]),
     ("network.input=[1, 14, 14]", ["network.input", "1 x 14 x 14", "1 x 12 x 12"]),
+    ("training.epochs=2147483647", ["training.epochs", "training steps: at most 1000000000"]),
     ("training.batch=5000", ["training.batch", "5000", "200"]),
     ("record.errors.inputs=61", ["record.errors.inputs", "61", "60"]),
 ])
