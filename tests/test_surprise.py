@@ -230,7 +230,7 @@ def test_wrong_data(network, tmp_path, ranks):
     (["--labels", ""], 64, ["--labels"]),
     (["--labels", "true,true"], 64, ["once"]),
     (["--set", "inference.rule=hebb"], 78, ["inference.rule", "hebb"]),
-    (["--set", "network.layers[2].map[0].linear.units=15"], 65, ["IT"]),
+    (["--set", "network.layers[2].map[0].linear.units=15"], 78, ["units: 15 against 14"]),
 ])
 def test_wrong_options(network, tmp_path, options, code, words):
     fails(tmp_path / "out.h5", network, *options, expect=code, words=words)
