@@ -117,30 +117,23 @@ static bool make_samplers(struct lm_session *session, struct lm_status *status) 
     return lm_settings_blame(session->file, "training.epochs", status);
 }
 
-/* What all ranks see, for which the first one that has labels speaks. */
-static void gather_marks(struct lm_session *session) {
-    enum { PARTS = 4 };
-    struct lm_data_mark *mark = &session->mark;
-    double mine[PARTS] = {(double)mark->train, (double)mark->test, (double)mark->train_labels,
-                          (double)mark->test_labels};
-    int ranks = lm_comm_size();
-    double *all = lm_allocate(lm_product((size_t)ranks, PARTS), sizeof *all);
-    lm_comm_gather(mine, PARTS, all);
-    int first = 0;
-    while (first + 1 < ranks && all[first * PARTS + 2] < 0 && all[first * PARTS + 3] < 0)
+/* The first rank that has labels; the last one if none has. */
+static int first_with_labels(const struct lm_data_mark *mark) {
+    int ranks = lm_comm_size(), first = 0;
+    double here = mark->train_labels >= 0 || mark->test_labels >= 0;
+    double *all = lm_allocate((size_t)ranks, sizeof *all);
+    lm_comm_gather(&here, 1, all);
+    while (first + 1 < ranks && all[first] == 0)
         first++;
-    *mark = (struct lm_data_mark){.train = (int64_t)all[0],
-                                  .test = (int64_t)all[1],
-                                  .train_labels = (int64_t)all[first * PARTS + 2],
-                                  .test_labels = (int64_t)all[first * PARTS + 3]};
     lm_free(all);
+    return first;
 }
 
 /* Hosts may have other data under the same path. */
 static bool agree_on_data(struct lm_session *session, struct lm_status *status) {
     struct lm_data_mark mine = lm_data_mark(&session->train, &session->test);
     session->mark = mine;
-    gather_marks(session);
+    lm_comm_broadcast(&session->mark, sizeof session->mark, first_with_labels(&mine));
     bool same = lm_data_mark_same(&mine, &session->mark, status) ||
                 lm_fail_prefix(status, "%s: ", session->test.source);
     return lm_comm_agree(same, status);

@@ -60,14 +60,12 @@ static const char *const beside_layers[] = {"data",      "network.loss", "infere
 static bool has_settings(const struct lm_session *session, const char *path,
                          const char *const ignored[], struct lm_status *status) {
     char *settings = lm_checkpoint_settings(path, status);
-    bool good = settings &&
-                (lm_settings_same(lm_settings_text(session->file), settings, ignored, status) ||
-                 lm_fail_prefix(status,
-                                "%s: the settings differ from the "
-                                "checkpoint's: ",
-                                path));
+    if (!settings)
+        return false;
+    bool same = lm_settings_same(lm_settings_text(session->file), settings, ignored, status);
     lm_free(settings);
-    return good;
+    return same ||
+           lm_fail_prefix(status, "%s: the settings differ from the checkpoint's: ", path);
 }
 
 bool lm_output_restore(struct lm_session *session, const char *path, long *steps,
