@@ -3,9 +3,12 @@
 
 #include "audit.h"
 #include "bench_file.h"
+#include "blas.h"
 #include "comm.h"
 #include "meta.h"
 #include "output.h"
+
+#include <stdio.h>
 
 enum { REPEATS = 11 };
 
@@ -31,8 +34,18 @@ static bool write_file(struct lm_bench_file *file, const struct lm_bench_table *
     return lm_comm_agree(good, status);
 }
 
+/* What is compared with shall be at its best. */
+static void warn(const struct lm_options *options) {
+    bool compares = options->operators || options->peer || options->torch2pc;
+    if (compares && lm_blas_is_slow() && lm_comm_rank() == 0 && !options->quiet)
+        fprintf(stderr, "lamina: warning: OpenBLAS does not know this processor and takes "
+                        "kernels without AVX: im2col + sgemm and PyTorch are faster with "
+                        "OPENBLAS_CORETYPE=SkylakeX (AVX-512) or Haswell (AVX2)\n");
+}
+
 static bool work(struct lm_session *session, struct lm_status *status) {
     const struct lm_options *options = session->options;
+    warn(options);
     int repeats = options->repeats ? options->repeats : REPEATS;
     struct lm_bench_file *file = NULL;
     struct lm_bench_table table = {0};

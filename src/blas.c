@@ -2,6 +2,7 @@
 
 #include <cblas.h>
 #include <limits.h>
+#include <string.h>
 
 #ifdef LAMINA_DOUBLE
 #define GEMM cblas_dgemm
@@ -15,6 +16,14 @@ void lm_blas_start(void) {
 
 const char *lm_blas_version(void) {
     return openblas_get_config();
+}
+
+bool lm_blas_is_slow(void) {
+#if defined __x86_64__
+    return __builtin_cpu_supports("avx2") && strstr(lm_blas_version(), " Prescott ");
+#else
+    return false;
+#endif
 }
 
 void lm_gemm(bool transpose_a, bool transpose_b, size_t m, size_t n, size_t k, const real *a,

@@ -4,6 +4,7 @@ import json
 
 import h5py
 import numpy as np
+import program
 import pytest
 from program import CONV, DOUBLE, FLOAT, SANITIZED, SKIP, one_rank_only, run, write_settings
 
@@ -218,3 +219,13 @@ def test_operators_agree_with_other_means(tmp_path, conv, binary):
 def test_operators_are_for_one_rank(tmp_path):
     done = bench(write_settings(tmp_path), "--operators", expect=64, ranks=2)
     assert "one rank" in done.stderr
+
+
+def test_slow_kernels_of_openblas_are_told(tmp_path, monkeypatch):
+    with open("/proc/cpuinfo", encoding="utf-8") as file:
+        if "avx2" not in file.read().split():
+            pytest.skip("no AVX2")
+    for core, told in (("Prescott", True), ("Haswell", False)):
+        monkeypatch.setitem(program.ENVIRONMENT, "OPENBLAS_CORETYPE", core)
+        done = bench(write_settings(tmp_path), "--operators")
+        assert ("OPENBLAS_CORETYPE" in done.stderr) == told, done.stderr

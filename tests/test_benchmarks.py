@@ -64,3 +64,10 @@ def test_wide_chunks_are_advised_for_large_weights():
     assert not advises(FOLDER / "mlp8.yaml", *narrow, "--set", "training.batch=64")
     assert not advises(FIGURES / "fig1.yaml")
     assert not advises(FIGURES / "fig5-cifar.yaml")  # most of its weights are used many times per input
+
+
+def test_openblas_takes_what_the_processor_can_do(table, monkeypatch):
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Zen")
+    assert set(table.openblas().values()) <= {"Zen"}
+    monkeypatch.delenv("OPENBLAS_CORETYPE")
+    assert set(table.openblas().values()) <= {"SkylakeX", "Haswell"}
