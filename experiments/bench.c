@@ -45,7 +45,6 @@ static void warn(const struct lm_options *options) {
 
 static bool work(struct lm_session *session, struct lm_status *status) {
     const struct lm_options *options = session->options;
-    warn(options);
     int repeats = options->repeats ? options->repeats : REPEATS;
     struct lm_bench_file *file = NULL;
     struct lm_bench_table table = {0};
@@ -53,6 +52,8 @@ static bool work(struct lm_session *session, struct lm_status *status) {
                 (options->operators ? lm_bench_operators(session, repeats, &table, status)
                                     : lm_bench_rules(session, repeats, &table, status)) &&
                 lm_audit_check_neighbours(session, status);
+    if (good)
+        warn(options);
     if (good && file)
         good = write_file(file, &table, status);
     else
