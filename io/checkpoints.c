@@ -115,6 +115,7 @@ char *lm_checkpoints_newest(const char *out, int64_t *step, struct lm_status *st
     return path;
 }
 
+/* The newest checkpoint of the run whose file this is; there must be one. */
 static char *newest_of_run(const char *path, struct lm_status *status) {
     int64_t step;
     char *found = lm_checkpoints_newest(path, &step, status);

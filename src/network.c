@@ -130,7 +130,7 @@ static bool init_plan(struct lm_network *network, const struct draft *draft, int
         plan->map.operators[j].plain = draft->spec->plain;
     plan->units = lm_shape_units(&plan->map.out);
     plan->children = lm_allocate((size_t)network->n_layers, sizeof *plan->children);
-    /* Predict and pull back; the layers above the input do neither. */
+    /* Predict and pull back; layers on the input do neither. */
     plan->flops = (plan->on_input ? 0 : 2 * lm_map_flops(&plan->map)) + 4 * (double)plan->units;
     return true;
 }

@@ -23,17 +23,17 @@ MNIST, CIFAR, MLP = FIGURES / "fig1.yaml", FIGURES / "fig5-cifar.yaml", HERE / "
 
 
 def openblas():
-    """Which kernels OpenBLAS shall take, unless that was said: it does not know the newest
+    """Which kernels OpenBLAS shall take if nobody says so: it does not know the newest
     processors, and takes some without AVX for them, for which PyTorch and sgemm would pay."""
     try:
         flags = pathlib.Path("/proc/cpuinfo").read_text().split()
     except OSError:
         flags = []
     known = [name for flag, name in (("avx512f", "SkylakeX"), ("avx2", "Haswell")) if flag in flags]
-    return {"OPENBLAS_CORETYPE": os.environ.get("OPENBLAS_CORETYPE", known[0])} if known else {}
+    return {"OPENBLAS_CORETYPE": known[0]} if known else {}
 
 
-ENVIRONMENT = {**os.environ, **openblas(), "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+ENVIRONMENT = {**openblas(), **os.environ, "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
 LABELS = {"strict": "strict", "fixed-prediction": "fixed prediction",
           "exact": "fixed prediction, exact", "backprop": "backprop"}
 
