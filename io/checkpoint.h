@@ -42,8 +42,9 @@ struct lm_checkpoint_traffic {
     int64_t *row[LM_MATRICES]; /* (ranks) */
 };
 
-/* What a checkpoint holds; `data`, `records` and `traffic` may be NULL. Nothing is owned. */
 enum { LM_CHECKPOINT_BUILD = 200 };
+
+/* What a checkpoint holds; `data`, `records` and `traffic` may be NULL. Nothing is owned. */
 struct lm_checkpoint {
     const char *settings; /* lm_settings_text; used by write only */
     int64_t steps_done;   /* training steps behind it; set by read */

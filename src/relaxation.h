@@ -1,10 +1,10 @@
 /* Relaxation: the step of a layer's values by its error and the feedback to it (Rosenbaum
- * 2022, Algorithms 2 and 3), with step size eta
+ * 2022, Algorithms 2 and 3), with step size eta,
  *
- *   value + step * (error - feedback)   with step = eta, and keep not used; or by feedback
- * alone keep * value - step * feedback      with keep = 1 - eta, where the error follows from
- * the value: step = eta where it is minus the value, a deviation; step = -eta where it is the
- * value itself
+ *   value + step * (error - feedback)   step = eta; keep is not used
+ *   keep * value - step * feedback      keep = 1 - eta, where the error follows from the value:
+ *                                       step = eta if it is minus the value, a deviation,
+ *                                       step = -eta if it is the value itself
  *
  * Where nobody else reads the feedback, an operator may move the values as it makes it, in
  * place of writing it (operator.h, relax_input): the same bits, and one large array less to go

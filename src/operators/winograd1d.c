@@ -173,7 +173,7 @@ INLINE void add_place(int outs, int vectors, const struct meeting *m, const real
 INLINE void put(const struct lm_relaxation *relaxation, bool by_error, vec y, vec bias,
                 real *to) {
     if (relaxation)
-        relax(relaxation, by_error, to, y + bias); /* whose zeros have the same signs */
+        relax(relaxation, by_error, to, y + bias); /* zeros have the signs that store gives */
     else
         store(to, y + bias);
 }
