@@ -32,6 +32,7 @@ static struct lm_multiplication of_x(const struct lm_operator *op, const real *p
                                       .out_step = (ptrdiff_t)op->fan_in,
                                       .in_step = 1,
                                       .x = x,
+                                      .x_step = (ptrdiff_t)width,
                                       .y = y,
                                       .y_step = (ptrdiff_t)width};
 }
@@ -61,6 +62,7 @@ static struct lm_multiplication of_error(const struct lm_operator *op, const rea
                                       .out_step = 1,
                                       .in_step = (ptrdiff_t)op->fan_in,
                                       .x = ey,
+                                      .x_step = (ptrdiff_t)width,
                                       .y = ex,
                                       .y_step = (ptrdiff_t)width};
 }

@@ -7,6 +7,8 @@ enum {
     MOST = PANEL + PANEL / 2, /* fewer units than these are one panel */
     LONG = 32,                /* inputs that high tiles are worth while for */
     PAGE = 4096,            /* bytes; what is so far apart meets in the same lines of a cache */
+    STRIP = BROAD * LANES,  /* inputs of the widest tiles */
+    WIDEST = 128,           /* inputs whose strips are there at a time, a multiple of STRIP */
     ACROSS = BROAD * LANES, /* units of x that are transposed together */
     DEEP = 64,              /* inputs likewise */
     SIDE_BY_SIDE = 8,       /* such blocks at a time */
@@ -52,7 +54,7 @@ INLINE void multiply_tile(int outs, int vectors, const struct lm_multiplication 
         }
     const int kept = in_registers(outs, vectors);
 #pragma GCC unroll 5
-    for (ptrdiff_t i = 0; i < p->ins; i++, x += p->width, w += in_step) {
+    for (ptrdiff_t i = 0; i < p->ins; i++, x += p->x_step, w += in_step) {
         vec input[BROAD];
         for (int v = 0; v < kept; v++)
             input[v] = keep(load(x + v * LANES));
@@ -125,8 +127,25 @@ static ptrdiff_t panel_of(ptrdiff_t units) {
     return units < MOST ? units : PANEL;
 }
 
-/* A panel of units over a block of inputs. Weights that collide are put side by side. */
-static void product_panel(const struct lm_multiplication *p) {
+/* The strips of x one after the other, as far as they are whole: so a strip stays in the L1
+ * cache, where the gaps between its rows would keep it from being spread over all lines. */
+static void cut_strips(const struct lm_multiplication *p, real *strips) {
+    for (ptrdiff_t b = 0; b + STRIP <= p->width; b += STRIP)
+        for (ptrdiff_t i = 0; i < p->ins; i++, strips += STRIP)
+            memcpy(strips, p->x + i * p->x_step + b, STRIP * sizeof *strips);
+}
+
+static void product_strip(const struct lm_multiplication *p, const real *strip, ptrdiff_t b) {
+    struct lm_multiplication q = *p;
+    q.x = strip;
+    q.x_step = STRIP;
+    q.y += b;
+    product_vectors(&q, 0, BROAD);
+}
+
+/* A panel of units over a block of inputs; strips: NULL, or those of x. Weights that collide
+ * are put side by side. */
+static void product_panel(const struct lm_multiplication *p, const real *strips) {
     real packed[LM_BLOCK * PANEL];
     struct lm_multiplication q = *p;
     if (collide(p) && p->outs == PANEL) {
@@ -136,8 +155,11 @@ static void product_panel(const struct lm_multiplication *p) {
         q.in_step = PANEL;
     }
     ptrdiff_t b = 0;
-    for (; b + BROAD * LANES <= p->width; b += BROAD * LANES)
-        product_vectors(&q, b, BROAD);
+    for (; b + STRIP <= p->width; b += STRIP)
+        if (strips)
+            product_strip(&q, strips + b * p->ins, b);
+        else
+            product_vectors(&q, b, BROAD);
     for (; b + WIDE * LANES <= p->width; b += WIDE * LANES)
         product_vectors(&q, b, WIDE);
     for (; NARROW < WIDE && b < p->width; b += NARROW * LANES)
@@ -178,8 +200,8 @@ static void multiply_packed(const struct lm_multiplication *p, ptrdiff_t first, 
 
 /* --- block by block ---------------------------------------------------------------------- */
 
-/* With weights that have steps. */
-static void multiply_panels(const struct lm_multiplication *p) {
+/* Some inputs of all units; strips: NULL, or those of x. */
+static void multiply_inputs(const struct lm_multiplication *p, const real *strips) {
     for (ptrdiff_t o = 0, outs; o < p->outs; o += outs) {
         struct lm_multiplication q = *p;
         outs = panel_of(p->outs - o);
@@ -187,7 +209,24 @@ static void multiply_panels(const struct lm_multiplication *p) {
         q.weight += o * p->out_step;
         q.bias = p->bias ? p->bias + o : NULL;
         q.y += o * p->y_step;
-        product_panel(&q);
+        product_panel(&q, strips);
+    }
+}
+
+/* With weights that have steps. */
+static void multiply_panels(const struct lm_multiplication *p) {
+    real strips[LM_BLOCK * WIDEST];
+    if (p->width <= STRIP || p->outs < PANEL) {
+        multiply_inputs(p, NULL);
+        return;
+    }
+    for (ptrdiff_t b = 0; b < p->width; b += WIDEST) {
+        struct lm_multiplication q = *p;
+        q.width = least(WIDEST, p->width - b);
+        q.x += b;
+        q.y += b;
+        cut_strips(&q, strips);
+        multiply_inputs(&q, strips);
     }
 }
 
@@ -198,7 +237,7 @@ void lm_multiply(const struct lm_multiplication *p) {
         ptrdiff_t first = k * p->ins / blocks;
         q.ins = (k + 1) * p->ins / blocks - first;
         q.adds = p->adds || k > 0;
-        q.x += first * p->width;
+        q.x += first * p->x_step;
         q.weight += p->packed ? 0 : first * p->in_step;
         if (p->packed)
             multiply_packed(&q, first, p->ins);
@@ -232,7 +271,7 @@ static void product_few(const struct lm_multiplication *p, ptrdiff_t units) {
     q.y = sums;
     q.y_step = ACROSS;
     q.adds = false;
-    product_panel(&q);
+    product_panel(&q, NULL);
     for (ptrdiff_t o = 0; o < p->outs; o++)
         for (ptrdiff_t i = 0; i < units; i++) {
             real *to = p->y + o * p->y_step + i;
@@ -260,10 +299,11 @@ static void pull_units(const struct lm_multiplied *p, ptrdiff_t first, ptrdiff_t
                                           .out_step = p->width,
                                           .in_step = 1,
                                           .x = x[i / ACROSS],
+                                          .x_step = ACROSS,
                                           .y = gradient + o * p->ins + first + i,
                                           .y_step = p->ins};
             if (units - i >= ACROSS)
-                product_panel(&q);
+                product_panel(&q, NULL);
             else
                 product_few(&q, units - i);
         }

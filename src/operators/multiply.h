@@ -30,7 +30,7 @@ struct lm_multiplication {
     bool packed; /* the weights are in packed order, and have no steps */
     const real *x;
     real *y;
-    ptrdiff_t y_step;                       /* from one unit of y to the next */
+    ptrdiff_t x_step, y_step;               /* from one unit of x, or y, to the next */
     const struct lm_relaxation *relaxation; /* NULL; or y is not written, but its values relax;
                                                no bias then, and ins is LM_BLOCK at most */
 };

@@ -304,6 +304,7 @@ static void correlate_block(const struct lm_correlation *k, const struct block *
                 .weight = w->number + place * w->place + o * k->in_channels,
                 .packed = true,
                 .x = with->inputs.number + place * with->inputs.place,
+                .x_step = width,
                 .y = with->sums.number + place * with->sums.place,
                 .y_step = width});
         transform_sums(k, block, &with->sums, o, end);
