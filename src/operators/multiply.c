@@ -213,13 +213,9 @@ static void multiply_inputs(const struct lm_multiplication *p, const real *strip
     }
 }
 
-/* With weights that have steps. */
-static void multiply_panels(const struct lm_multiplication *p) {
+/* The same of all inputs by strips, on its own, lest others have the room on their stack. */
+static __attribute__((noinline)) void multiply_strips(const struct lm_multiplication *p) {
     real strips[LM_BLOCK * WIDEST];
-    if (p->width <= STRIP || p->outs < PANEL) {
-        multiply_inputs(p, NULL);
-        return;
-    }
     for (ptrdiff_t b = 0; b < p->width; b += WIDEST) {
         struct lm_multiplication q = *p;
         q.width = least(WIDEST, p->width - b);
@@ -228,6 +224,14 @@ static void multiply_panels(const struct lm_multiplication *p) {
         cut_strips(&q, strips);
         multiply_inputs(&q, strips);
     }
+}
+
+/* With weights that have steps. */
+static void multiply_panels(const struct lm_multiplication *p) {
+    if (p->width > STRIP && p->outs >= PANEL)
+        multiply_strips(p);
+    else
+        multiply_inputs(p, NULL);
 }
 
 void lm_multiply(const struct lm_multiplication *p) {
