@@ -57,7 +57,8 @@ static const struct lm_bench_column columns[COLUMNS] = {
 struct subject {
     const struct lm_operator *op;
     size_t count, width;
-    real *parameters, *x[LM_MAX_PARENTS], *ex[LM_MAX_PARENTS], *y, *dy, *e, *tape, *gradient;
+    real *parameters, *prepared, *x[LM_MAX_PARENTS], *ex[LM_MAX_PARENTS], *y, *dy, *e, *tape,
+        *gradient;
     void *other[OTHERS]; /* state; NULL: not for this operator */
 };
 
@@ -83,6 +84,9 @@ static void init_subject(struct subject *s, const struct lm_operator *op, size_t
     for (size_t i = 0; i < n; i++)
         s->parameters[i] = (real)((2 * lm_random_uniform(0, LM_STREAM_MADE_UP, 1, i) - 1) /
                                   sqrt((double)op->fan_in));
+    s->prepared = lm_allocate(op->n_prepared, sizeof(real));
+    if (op->n_prepared)
+        op->kind->prepare(op, s->parameters, 0, 1, s->prepared);
     for (int k = 0; k < op->n_inputs; k++) {
         size_t in = lm_shape_units(&op->in[k]);
         s->x[k] = lm_allocate(in * s->width, sizeof(real));
@@ -107,6 +111,7 @@ static void clear_subject(struct subject *s) {
     lm_free(s->e);
     lm_free(s->tape);
     lm_free(s->parameters);
+    lm_free(s->prepared);
     lm_free(s->gradient);
 }
 
@@ -117,6 +122,8 @@ static void run_ours(struct subject *s, enum lm_function function) {
         op->kind->forward(op, s->parameters, x, s->width, s->y, s->tape);
     else if (function == LM_DIFFERENCE)
         op->kind->difference(op, s->parameters, x, s->y, x, s->width, s->dy, s->tape);
+    else if (function == LM_PULL_INPUT && op->n_prepared)
+        op->kind->pull_prepared(op, s->prepared, s->e, s->width, NULL, s->ex[0]);
     else if (function == LM_PULL_INPUT)
         op->kind->pull_input(op, s->parameters, s->tape, s->e, s->width, s->ex);
     else

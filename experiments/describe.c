@@ -8,21 +8,24 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Bytes that a layer needs whatever the batch: parameters, gradient, moments and partial sums.
- */
-static double layer_bytes(const struct lm_settings *settings, const struct lm_plan *plan,
+/* Bytes that a layer needs whatever the batch: parameters, prepared weights, gradient, moments
+ * and partial sums. */
+static double layer_bytes(const struct lm_settings *settings,
+                          const struct lm_workload *workload, const struct lm_plan *plan,
                           int replicas) {
-    size_t chunk = lm_settings_chunk(settings);
-    size_t chunks = ((size_t)settings->training.batch - 1) / chunk + 1;
+    size_t chunks = (workload->batch - 1) / workload->chunk + 1;
     int mine = (int)((chunks - 1) / (size_t)replicas + 1);
     int arrays = 2 + lm_optimizer_find(settings->training.optimizer)->n_moments +
                  lm_learning_arrays(plan->map.parameters, mine);
-    return (double)arrays * (double)plan->map.parameters * (double)sizeof(real);
+    size_t prepared = lm_plan_prepared(plan, mine, workload->rule->sweeps ? 1 : workload->n);
+    return ((double)arrays * (double)plan->map.parameters + (double)prepared) *
+           (double)sizeof(real);
 }
 
-static void print_layers(const struct lm_settings *settings, const struct lm_network *network,
+static void print_layers(const struct lm_settings *settings, const struct lm_workload *workload,
                          const struct lm_placement *placement) {
-    size_t width = lm_width(lm_settings_chunk(settings));
+    const struct lm_network *network = workload->network;
+    size_t width = lm_width(workload->chunk);
     printf("%-12s %-14s %10s %10s %12s %8s %9s %10s %5s  %s\n", "layer", "shape", "units",
            "parameters", "kflop/step", "KiB/input", "MiB", "MiB/thread", "rank", "map");
     for (int l = 0; l < network->n_layers; l++) {
@@ -31,7 +34,7 @@ static void print_layers(const struct lm_settings *settings, const struct lm_net
         printf("%-12s %-14s %10zu %10zu %12.1f %9.1f %9.1f %10.1f %5d  %s", plan->name,
                lm_shape_text(&plan->map.out, shape), plan->units, plan->map.parameters,
                plan->flops / 1e3, (double)lm_plan_bytes_per_input(plan) / 1024,
-               layer_bytes(settings, plan, placement->n_replicas) / (1 << 20),
+               layer_bytes(settings, workload, plan, placement->n_replicas) / (1 << 20),
                (double)lm_plan_bytes_per_thread(plan, width) / (1 << 20), placement->rank[l],
                lm_plan_map_text(plan, map, sizeof map));
         if (plan->n_parents > 1 || (l > 0 && plan->parents[0] != l - 1)) {
@@ -43,13 +46,14 @@ static void print_layers(const struct lm_settings *settings, const struct lm_net
         }
         printf("\n");
     }
-    printf("\nkflop/step: thousand floating-point operations of one inference step, per input\n"
-           "KiB/input: state that one input of a batch needs\n"
-           "MiB: parameters, gradient, optimizer state, and partial sums of the gradient, "
-           "which the large layers of a rank share\n"
-           "MiB/thread: what a thread works in, the most of its rank's layers\n"
-           "map: as it is done; a relu before a maxpool2d comes behind it, which gives the "
-           "same\n");
+    printf(
+        "\nkflop/step: thousand floating-point operations of one inference step, per input\n"
+        "KiB/input: state that one input of a batch needs\n"
+        "MiB: parameters, transposed weights, gradient, optimizer state, and partial sums of "
+        "the gradient, which the large layers of a rank share\n"
+        "MiB/thread: what a thread works in, the most of its rank's layers\n"
+        "map: as it is done; a relu before a maxpool2d comes behind it, which gives the "
+        "same\n");
 }
 
 /* Say so where most operations are on weights that are used once per input and do not stay in a
@@ -157,7 +161,7 @@ static bool print_run(const struct lm_settings_file *file, const struct lm_netwo
     const struct lm_placement *placement = propose ? &proposals[0].placement : &own;
     if (good) {
         print_head(settings, network);
-        print_layers(settings, network, placement);
+        print_layers(settings, &workload, placement);
         advise_chunk(settings, network);
         print_placement(&workload, placement);
         if (ranks > 1)

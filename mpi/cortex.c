@@ -215,6 +215,13 @@ static void run_turn(const struct lm_turn *turn, struct lm_pipeline *pipeline) {
     lm_pipeline_run(pipeline);
 }
 
+/* Threads share the work, and go on when all is done. */
+static void prepare_weights(struct lm_cortex *cortex) {
+    for (int i = 0; i < cortex->nodes.n; i++)
+        lm_layer_prepare(cortex->nodes.node[i].layer);
+#pragma omp barrier
+}
+
 static void run_threads(struct lm_cortex *cortex, const struct job *job) {
 #pragma omp parallel num_threads(cortex->plan.threads)
     {
@@ -233,6 +240,7 @@ static void run_threads(struct lm_cortex *cortex, const struct job *job) {
                                        .context = cortex,
                                        .scratch = &cortex->scratch[thread],
                                        .seconds = job->seconds + thread * SECONDS};
+        prepare_weights(cortex);
         if (!job->schedule)
             lm_pipeline_run(&pipeline);
         while (job->schedule && lm_schedule_take(job->schedule, thread, &turn)) {
@@ -349,6 +357,12 @@ static bool may_place(const struct lm_cortex *cortex, const struct lm_passes *pa
            learns == passes->learn;
 }
 
+static void expect_pulls(struct lm_cortex *cortex, const struct lm_passes *passes) {
+    long times = passes->rule ? lm_pipeline_inference(passes) : 0;
+    for (int i = 0; i < cortex->nodes.n; i++)
+        lm_layer_expect(cortex->nodes.node[i].layer, cortex->n_chunks, times);
+}
+
 void lm_cortex_run(struct lm_cortex *cortex, const struct lm_passes *passes) {
     int threads = cortex->plan.threads;
     long begun = passes->goes_on ? cortex->steps : 0;
@@ -376,6 +390,7 @@ void lm_cortex_run(struct lm_cortex *cortex, const struct lm_passes *passes) {
     if (job.schedule)
         estimate_steps(cortex, passes, steps, left);
     memset(cortex->reached, 0, (size_t)n * sizeof *cortex->reached);
+    expect_pulls(cortex, passes);
     if (steps > 0)
         run_threads(cortex, &job);
     double start = omp_get_wtime();

@@ -64,6 +64,7 @@ void lm_layer_destroy(struct lm_layer *layer) {
     lm_free(layer->chunks);
     lm_free(layer->clocks);
     lm_free(layer->parameters);
+    lm_free(layer->prepared);
     lm_free(layer->gradient);
     lm_free(layer->exact);
     for (int m = 0; m < LM_MAX_MOMENTS; m++)
@@ -107,11 +108,28 @@ void lm_layer_init_parameters(struct lm_layer *layer, uint64_t seed) {
     }
 }
 
+void lm_layer_expect(struct lm_layer *layer, int chunks, long times) {
+    size_t n = lm_plan_prepared(layer->plan, chunks, times);
+    layer->is_prepared = n > 0;
+    if (layer->is_prepared && !layer->prepared)
+        layer->prepared = lm_allocate(n, sizeof(real));
+}
+
+void lm_layer_prepare(struct lm_layer *layer) {
+    enum { PARTS = 64 };
+    if (!layer->is_prepared)
+        return;
+#pragma omp for schedule(static) nowait
+    for (size_t part = 0; part < PARTS; part++)
+        lm_map_prepare(&layer->plan->map, layer->parameters, part, PARTS, layer->prepared);
+}
+
 struct lm_map_run lm_layer_run(const struct lm_layer *layer, int c,
                                const struct lm_scratch *scratch) {
     const struct lm_layer_chunk *chunk = &layer->chunks[c];
     return (struct lm_map_run){.map = &layer->plan->map,
                                .parameters = layer->parameters,
+                               .prepared = layer->is_prepared ? layer->prepared : NULL,
                                .x = chunk->parent_forward,
                                .width = chunk->width,
                                .activations = chunk->activations,
@@ -228,6 +246,14 @@ void lm_scratch_clear(struct lm_scratch *scratch) {
     lm_free(scratch->work);
     lm_free(scratch->inputs);
     lm_free(scratch->sum);
+}
+
+/* What it takes to prepare weights is saved by about as many pulls back of a chunk. Errors are
+ * not pulled back to the input. */
+size_t lm_plan_prepared(const struct lm_plan *plan, int chunks, long times) {
+    enum { ENOUGH = 8 };
+    bool enough = chunks > 0 && times >= (ENOUGH + chunks - 1) / chunks;
+    return enough && !plan->on_input ? plan->map.prepared : 0;
 }
 
 size_t lm_plan_bytes_per_thread(const struct lm_plan *plan, size_t width) {

@@ -62,6 +62,8 @@ struct lm_layer {
     bool is_output;
     real *parameters;             /* (plan->map.parameters) operators in turn, each weights
                                      row-major then biases */
+    real *prepared;               /* NULL, or (plan->map.prepared) prepared weights (map.h) */
+    bool is_prepared;             /* they are of the parameters. Set by lm_layer_expect */
     real *gradient;               /* of the rule in use, like parameters */
     real *exact;                  /* of backprop, for comparison; NULL until asked for */
     real *moment[LM_MAX_MOMENTS]; /* of the optimizer */
@@ -98,6 +100,14 @@ void lm_layer_place(struct lm_layer *layer, int c, int place);
  * from the counter-based generator keyed by seed, layer and element. */
 void lm_layer_init_parameters(struct lm_layer *layer, uint64_t seed);
 
+/* Say that so many chunks will each be pulled back so many times before the parameters change:
+ * decides whether weights are prepared for that, and has room for them. */
+void lm_layer_expect(struct lm_layer *layer, int chunks, long times);
+
+/* Prepare the weights, where that was decided. All threads of a parallel region call it, and
+ * each does its part; which is done when all have met. */
+void lm_layer_prepare(struct lm_layer *layer);
+
 /* The map of the layer at chunk c's hat v below. */
 struct lm_map_run lm_layer_run(const struct lm_layer *layer, int c,
                                const struct lm_scratch *scratch);
@@ -132,6 +142,9 @@ bool lm_all_finite(size_t n, const real *array);
 void lm_scratch_init(struct lm_scratch *scratch, int n, struct lm_layer *const layers[],
                      size_t width);
 void lm_scratch_clear(struct lm_scratch *scratch);
+
+/* Reals of the prepared weights that a layer has if that is expected; 0: they are not. */
+size_t lm_plan_prepared(const struct lm_plan *plan, int chunks, long times);
 
 /* Bytes that a thread needs to work on a chunk of `width` inputs of a layer: its scratch, and
  * what an operator allocates meanwhile. */

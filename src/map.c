@@ -66,6 +66,8 @@ static void count_operator(struct lm_map *map, int j) {
     size_t units = lm_shape_units(&op->out);
     map->parameter_offset[j] = map->parameters;
     map->parameters += lm_operator_parameters(op);
+    map->prepared_offset[j] = map->prepared;
+    map->prepared += op->n_prepared;
     map->widest = units > map->widest ? units : map->widest;
 }
 
@@ -133,6 +135,16 @@ double lm_map_flops(const struct lm_map *map) {
     return flops;
 }
 
+void lm_map_prepare(const struct lm_map *map, const real *parameters, size_t part, size_t parts,
+                    real *prepared) {
+    for (int j = 0; j < map->n; j++) {
+        const struct lm_operator *op = &map->operators[j];
+        if (op->n_prepared)
+            op->kind->prepare(op, parameters + map->parameter_offset[j], part, parts,
+                              prepared + map->prepared_offset[j]);
+    }
+}
+
 /* --- running ------------------------------------------------------------------------------ */
 
 static real *activation(const struct lm_map *map, real *block, int j, size_t width) {
@@ -161,6 +173,8 @@ static struct lm_stage_run run_stage(const struct lm_map_run *run, const struct 
                              .width = run->width,
                              .x = run->x,
                              .work = run->work + 2 * half(map, run->width)};
+    if (run->prepared && r.op->n_prepared)
+        r.prepared = run->prepared + map->prepared_offset[stage->first];
     if (stage->first == 0) {
         r.relaxation = run->relaxation;
     } else {

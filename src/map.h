@@ -29,7 +29,9 @@ struct lm_map {
     size_t parameter_offset[LM_MAX_OPERATORS];  /* into the layer's parameters */
     size_t activation_offset[LM_MAX_OPERATORS]; /* per input */
     size_t tape_offset[LM_MAX_OPERATORS];       /* per input */
+    size_t prepared_offset[LM_MAX_OPERATORS];   /* into the prepared weights */
     size_t parameters;                          /* length of the packed parameters */
+    size_t prepared;    /* length of the prepared weights (operator.h) of all operators */
     size_t outputs;     /* reals per input of the stages' outputs in an activations block */
     size_t activations; /* the same of all operators' outputs */
     size_t own_tape;    /* reals per input of a tape block at x, where tapes that are a stage's
@@ -45,6 +47,7 @@ struct lm_map {
 struct lm_map_run {
     const struct lm_map *map;
     const real *parameters;
+    const real *prepared; /* NULL: weights are not prepared */
     const real *const *x; /* (parents) each (units of the parent, width) */
     size_t width;
     real *activations; /* block */
@@ -61,6 +64,10 @@ struct lm_map_run {
  * operator (by position and kind) and the shapes that do not fit. */
 bool lm_map_init(struct lm_map *map, int n, const struct lm_operator_spec spec[], int n_inputs,
                  const struct lm_shape in[], struct lm_status *status);
+
+/* Part `part` of so many of the prepared weights. All parts may be made at the same time. */
+void lm_map_prepare(const struct lm_map *map, const real *parameters, size_t part, size_t parts,
+                    real *prepared);
 
 /* Reals needed as `work` with chunks of up to `width` inputs. */
 size_t lm_map_work(const struct lm_map *map, size_t width);

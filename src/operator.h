@@ -60,7 +60,7 @@ struct lm_operator_pull {
 };
 
 /* One kind of operator. Every function must be there, but for relax_input, pull_error, those
- * of pairs, and pull_parameters of a kind without parameters. */
+ * of pairs and of prepared weights, and pull_parameters of a kind without parameters. */
 struct lm_operator_kind {
     const char *name;    /* as in settings */
     const char *summary; /* a few words for `lamina describe --help` */
@@ -97,6 +97,16 @@ struct lm_operator_kind {
     void (*relax_input)(const struct lm_operator *op, const real *parameters, const real *tape,
                         const real *ey, size_t width, const struct lm_relaxation *relaxation);
 
+    /* For an operator with prepared weights: part `part` of so many of them, which are made of
+     * the parameters for many pulls back. All parts may be made at the same time. */
+    void (*prepare)(const struct lm_operator *op, const real *parameters, size_t part,
+                    size_t parts, real *prepared);
+
+    /* With the bits of pull_input, or of relax_input where there is a relaxation (ex is not
+     * used then), from prepared weights. */
+    void (*pull_prepared)(const struct lm_operator *op, const real *prepared, const real *ey,
+                          size_t width, const struct lm_relaxation *relaxation, real *ex);
+
     /* With the bits of difference (without dx of forward; without x of neither), the error and
      * pull_input one after the other. For pointwise kinds. */
     void (*pull_error)(const struct lm_operator_pull *pull);
@@ -127,6 +137,7 @@ struct lm_operator {
     struct lm_shape in[LM_MAX_PARENTS], out; /* shapes of one input's activity */
     size_t n_weights, n_biases; /* parameters: weights row-major (out, in, kernel rows,
                                    kernel columns), then biases */
+    size_t n_prepared;          /* prepared weights; 0: pull_input reads the parameters best */
     size_t fan_in;              /* initial parameters are U(-1, 1) / sqrt(fan_in) */
     size_t tape;                /* reals per input that pull_input needs */
     size_t rows_per_row;        /* local operators: y at a row depends on so many rows of the

@@ -272,12 +272,14 @@ static void infer_band(struct lm_band *band, void *context) {
 static void pull_first(const struct lm_stage_run *run, const real *tape, const real *e,
                        real *const ex[]) {
     const struct lm_operator *op = run->op;
-    if (run->relaxation && op->relaxes) {
-        op->kind->relax_input(op, run->parameters, tape, e, run->width, run->relaxation);
-        return;
-    }
-    op->kind->pull_input(op, run->parameters, tape, e, run->width, ex);
-    if (run->relaxation)
+    const struct lm_relaxation *at_once = op->relaxes ? run->relaxation : NULL;
+    if (run->prepared)
+        op->kind->pull_prepared(op, run->prepared, e, run->width, at_once, ex[0]);
+    else if (at_once)
+        op->kind->relax_input(op, run->parameters, tape, e, run->width, at_once);
+    else
+        op->kind->pull_input(op, run->parameters, tape, e, run->width, ex);
+    if (run->relaxation && !at_once)
         lm_relax(run->relaxation, lm_shape_units(&op->in[0]) * run->width, ex[0]);
 }
 

@@ -29,6 +29,7 @@ struct lm_stage_run {
     const struct lm_stage *stage;
     const struct lm_operator *op; /* (stage->n) */
     const real *parameters;       /* of op[0] */
+    const real *prepared;         /* NULL, or its prepared weights */
     size_t width;
     const real *const *x;     /* inputs of op[0] */
     real *y[LM_MAX_STAGE];    /* outputs at x; those before the last may be NULL: not kept */

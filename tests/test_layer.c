@@ -6,6 +6,7 @@
 #include "random.h"
 #include "runner.h"
 
+#include <limits.h>
 #include <math.h>
 #include <string.h>
 
@@ -324,11 +325,67 @@ START_TEST(threads_need_scratch_and_room) {
 }
 END_TEST
 
+/* Weights are prepared for eight pulls back or more, of a layer that is not on the input. */
+START_TEST(weights_are_prepared_for_many_pulls_back) {
+    const struct {
+        int chunks;
+        long times;
+        bool prepares;
+    } cases[] = {{1, 7, false}, {1, 8, true},  {3, 2, false}, {3, 3, true},
+                 {8, 1, true},  {9, 0, false}, {0, 9, false}, {1, LONG_MAX, true},
+                 {99, 1, true}, {4, 2, true}};
+    struct lm_network *net = network();
+    for (int l = 0; l < 3; l++) {
+        struct lm_layer *layer = layer_of(net, l, BATCH);
+        struct lm_scratch scratch;
+        lm_scratch_init(&scratch, 1, &layer, CHUNK);
+        lm_layer_set_count(layer, 0, CHUNK);
+        for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+            lm_layer_expect(layer, cases[i].chunks, cases[i].times);
+            ck_assert_int_eq(layer->is_prepared, l > 0 && cases[i].prepares);
+            ck_assert_uint_eq(lm_plan_prepared(layer->plan, cases[i].chunks, cases[i].times),
+                              layer->is_prepared ? layer->plan->map.prepared : 0);
+            ck_assert_ptr_eq(lm_layer_run(layer, 0, &scratch).prepared,
+                             layer->is_prepared ? layer->prepared : NULL);
+        }
+        lm_scratch_clear(&scratch);
+        lm_layer_destroy(layer);
+    }
+    lm_network_destroy(net);
+}
+END_TEST
+
+/* By all threads together those of the parameters as they are now; without, none. */
+START_TEST(threads_prepare_weights_together) {
+    struct lm_network *net = network();
+    struct lm_layer *layer = layer_of(net, 1, BATCH);
+    size_t n = layer->plan->map.prepared;
+    real *expected = lm_allocate(n, sizeof *expected);
+    ck_assert_uint_eq(n, 36 * 40);
+    for (uint64_t seed = 1; seed < 4; seed++) {
+        lm_layer_init_parameters(layer, seed);
+        lm_map_prepare(&layer->plan->map, layer->parameters, 0, 1, expected);
+        lm_layer_expect(layer, 1, 8);
+#pragma omp parallel num_threads((int)seed)
+        lm_layer_prepare(layer);
+        ck_assert_mem_eq(layer->prepared, expected, n * sizeof *expected);
+    }
+    lm_layer_init_parameters(layer, 4);
+    lm_layer_expect(layer, 1, 1);
+    lm_layer_prepare(layer);
+    ck_assert_mem_eq(layer->prepared, expected, n * sizeof *expected);
+    lm_free(expected);
+    lm_layer_destroy(layer);
+    lm_network_destroy(net);
+}
+END_TEST
+
 int main(void) {
     return RUN_TESTS("layer", initial_parameters_are_those_of_pytorch,
                      initial_parameters_depend_on_seed_layer_and_element,
                      chunks_follow_their_count, chunks_take_places, forward_of_a_short_chunk,
                      runs_work_on_the_chunk, update_is_the_optimizers_step,
                      magnitudes_and_energy, finite_numbers_are_told, scratch_fits_every_layer,
-                     threads_need_scratch_and_room);
+                     threads_need_scratch_and_room, weights_are_prepared_for_many_pulls_back,
+                     threads_prepare_weights_together);
 }

@@ -16,7 +16,7 @@ struct setup {
     struct lm_map map;
     int n_inputs;
     size_t units[MAX_INPUTS], out;
-    real *parameters, *x[MAX_INPUTS], *dx[MAX_INPUTS], *e;
+    real *parameters, *prepared, *x[MAX_INPUTS], *dx[MAX_INPUTS], *e;
     struct lm_map_run run; /* at x */
 };
 
@@ -33,6 +33,9 @@ static void init_setup(struct setup *s, int n, const struct lm_operator_spec spe
     }
     s->out = lm_shape_units(&s->map.out);
     s->parameters = made_up(s->map.parameters, 0.5, 1);
+    s->prepared = lm_allocate(s->map.prepared, sizeof(real));
+    for (size_t part = 0; part < 3; part++)
+        lm_map_prepare(&s->map, s->parameters, part, 3, s->prepared);
     s->e = made_up(s->out * WIDTH, 1, 2);
     s->run = (struct lm_map_run){
         .map = &s->map,
@@ -51,6 +54,7 @@ static void clear_setup(struct setup *s) {
         lm_free(s->dx[k]);
     }
     lm_free(s->parameters);
+    lm_free(s->prepared);
     lm_free(s->e);
     lm_free(s->run.activations);
     lm_free(s->run.tape);
@@ -99,9 +103,11 @@ struct layout {
 };
 
 static void expect_layout(const struct lm_map *map, const struct layout *layout) {
-    size_t parameter = 0, activation = 0, tape = 0;
+    size_t parameter = 0, prepared = 0, activation = 0, tape = 0;
     for (int j = 0; j < map->n; j++) {
         ck_assert(map->parameter_offset[j] == parameter);
+        ck_assert(map->prepared_offset[j] == prepared);
+        prepared += map->operators[j].n_prepared;
         parameter += lm_operator_parameters(&map->operators[j]);
     }
     for (int i = 0; i < layout->n_outputs; i++) {
@@ -416,8 +422,8 @@ START_TEST(relu_goes_with_maxpool2d) {
 }
 END_TEST
 
-/* In one go against step by step: bit by bit the same, with nothing but `changes` and `tape`
- * to write to. */
+/* In one go, with prepared weights, against step by step, without: bit by bit the same, with
+ * nothing but `changes` and `tape` to write to. */
 static void expect_inference(struct setup *s, const real *const dx[], real *const ex[],
                              real *const expected[]) {
     size_t out = s->out * WIDTH, outputs = s->map.outputs * WIDTH, tapes = s->map.tape * WIDTH;
@@ -442,6 +448,7 @@ static void expect_inference(struct setup *s, const real *const dx[], real *cons
     spoil(outputs, changes);
     spoil(tapes, tape);
     spoil(lm_map_work(&s->map, WIDTH), s->run.work);
+    run.prepared = s->prepared;
     lm_map_infer(&run, dx, &error, changes, tape, e, ex);
     expect_same(out, e, s->e, "e");
     expect_same(outputs - out, changes, kept, "changes");
@@ -466,6 +473,7 @@ static void expect_relaxation(struct setup *s, const real *error, real *ex) {
     lm_map_pull_input(&run, s->e, &ex);
     lm_relax(&behind, n, ex);
     run.relaxation = &at_once;
+    run.prepared = s->prepared;
     lm_map_pull_input(&run, s->e, &ex);
     expect_same(n, value, expected, "relaxed values");
     lm_free(value);
