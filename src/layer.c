@@ -112,7 +112,7 @@ void lm_layer_expect(struct lm_layer *layer, int chunks, long times) {
     size_t n = lm_plan_prepared(layer->plan, chunks, times);
     layer->is_prepared = n > 0;
     if (layer->is_prepared && !layer->prepared)
-        layer->prepared = lm_allocate(n, sizeof(real));
+        layer->prepared = lm_allocate_room(n, sizeof(real));
 }
 
 void lm_layer_prepare(struct lm_layer *layer) {

@@ -22,6 +22,7 @@ static const struct test_case {
     {48, 386, 144},  /* more inputs than are cut at a time */
     {150, 5, 272},   /* ... twice, and some that are no strip */
     {10, 260, 1040}, /* units too few to cut for */
+    {2900, 195, 48}, /* units whose y does not stay near */
 };
 enum { CASES = sizeof cases / sizeof *cases };
 

@@ -1,5 +1,6 @@
 #include "multiply.h"
 
+#include "../memory.h"
 #include "transpose.h"
 
 enum {
@@ -35,6 +36,16 @@ INLINE void relax_tile(int outs, int vectors, bool by_error, const struct lm_mul
             relax(&by, by_error, y + v * LANES, sum[k][v]);
 }
 
+/* Of rows of weights that a later tile reads the first lines: those that follow in a row the
+ * processor fetches by itself. */
+INLINE void fetch_rows(int outs, const real *w, ptrdiff_t out_step) {
+    enum { TILES = 2, LINES = 4 };
+    for (int k = 0; k < outs; k++)
+        for (int i = 0; i < LINES; i++)
+            __builtin_prefetch(w + (TILES * outs + k) * out_step +
+                               i * (LINE / (ptrdiff_t)sizeof *w));
+}
+
 /* Units o, ..., o + outs - 1 of some vectors of inputs from b on, by the weights at w. */
 INLINE void multiply_tile(int outs, int vectors, const struct lm_multiplication *p,
                           const real *w, ptrdiff_t out_step, ptrdiff_t in_step, ptrdiff_t o,
@@ -52,6 +63,8 @@ INLINE void multiply_tile(int outs, int vectors, const struct lm_multiplication 
             if (fetches && v * VECTOR_BYTES % LINE == 0)
                 __builtin_prefetch(y + (k + outs) * p->y_step + v * LANES, 1);
         }
+    if (vectors == BROAD && in_step == 1)
+        fetch_rows(outs, w, out_step);
     const int kept = in_registers(outs, vectors);
 #pragma GCC unroll 5
     for (ptrdiff_t i = 0; i < p->ins; i++, x += p->x_step, w += in_step) {
@@ -234,7 +247,7 @@ static void multiply_panels(const struct lm_multiplication *p) {
         multiply_inputs(p, NULL);
 }
 
-void lm_multiply(const struct lm_multiplication *p) {
+static void multiply_blocks(const struct lm_multiplication *p) {
     ptrdiff_t blocks = (p->ins + LM_BLOCK - 1) / LM_BLOCK;
     for (ptrdiff_t k = 0; k < blocks; k++) {
         struct lm_multiplication q = *p;
@@ -247,6 +260,24 @@ void lm_multiply(const struct lm_multiplication *p) {
             multiply_packed(&q, first, p->ins);
         else
             multiply_panels(&q);
+    }
+}
+
+/* Units whose y stays in the L2 cache, beside weights and x, while all blocks go by. */
+static ptrdiff_t near_units(const struct lm_multiplication *p) {
+    ptrdiff_t fit = (ptrdiff_t)(lm_near_bytes() / 4 / sizeof(real)) / p->width;
+    return most(fit / PANEL, 1) * PANEL;
+}
+
+void lm_multiply(const struct lm_multiplication *p) {
+    ptrdiff_t units = p->packed ? p->outs : near_units(p);
+    for (ptrdiff_t o = 0; o < p->outs; o += units) {
+        struct lm_multiplication q = *p;
+        q.outs = least(units, p->outs - o);
+        q.weight += o * p->out_step;
+        q.bias = p->bias ? p->bias + o : NULL;
+        q.y += o * p->y_step;
+        multiply_blocks(&q);
     }
 }
 
