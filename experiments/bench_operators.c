@@ -71,7 +71,8 @@ static void make_up(real *array, uint64_t index, size_t units, const struct subj
                        1);
 }
 
-static void init_subject(struct subject *s, const struct lm_operator *op, size_t count) {
+static void init_subject(struct subject *s, const struct lm_operator *op, size_t count,
+                         bool prepares) {
     *s = (struct subject){.op = op, .count = count, .width = lm_width(count)};
     size_t out = lm_shape_units(&op->out), n = lm_operator_parameters(op);
     s->y = lm_allocate(out * s->width, sizeof(real));
@@ -84,9 +85,10 @@ static void init_subject(struct subject *s, const struct lm_operator *op, size_t
     for (size_t i = 0; i < n; i++)
         s->parameters[i] = (real)((2 * lm_random_uniform(0, LM_STREAM_MADE_UP, 1, i) - 1) /
                                   sqrt((double)op->fan_in));
-    s->prepared = lm_allocate(op->n_prepared, sizeof(real));
-    if (op->n_prepared)
+    if (prepares && op->n_prepared) {
+        s->prepared = lm_allocate_room(op->n_prepared, sizeof(real));
         op->kind->prepare(op, s->parameters, 0, 1, s->prepared);
+    }
     for (int k = 0; k < op->n_inputs; k++) {
         size_t in = lm_shape_units(&op->in[k]);
         s->x[k] = lm_allocate(in * s->width, sizeof(real));
@@ -122,7 +124,7 @@ static void run_ours(struct subject *s, enum lm_function function) {
         op->kind->forward(op, s->parameters, x, s->width, s->y, s->tape);
     else if (function == LM_DIFFERENCE)
         op->kind->difference(op, s->parameters, x, s->y, x, s->width, s->dy, s->tape);
-    else if (function == LM_PULL_INPUT && op->n_prepared)
+    else if (function == LM_PULL_INPUT && s->prepared)
         op->kind->pull_prepared(op, s->prepared, s->e, s->width, NULL, s->ex[0]);
     else if (function == LM_PULL_INPUT)
         op->kind->pull_input(op, s->parameters, s->tape, s->e, s->width, s->ex);
@@ -225,11 +227,20 @@ static bool is_timed(const struct lm_operator *op, int function) {
            (function != LM_PULL_PARAMETERS || lm_operator_parameters(op) > 0);
 }
 
+/* Whether training has the layer's weights prepared. */
+static bool prepares(const struct lm_session *session, const struct lm_plan *plan) {
+    const struct lm_settings *settings = session->settings;
+    size_t chunk = lm_settings_chunk(settings), chunks = (session->batch - 1) / chunk + 1;
+    return lm_plan_prepared(plan, (int)chunks,
+                            lm_rule_steps(session->rule, settings->inference.steps)) > 0;
+}
+
 /* Rows of one operator from `row` on; returns the row behind them, or -1. */
-static int measure_operator(const struct lm_plan *plan, int j, size_t count,
+static int measure_operator(const struct lm_session *session, const struct lm_plan *plan, int j,
                             struct lm_bench_table *table, int row, struct lm_status *status) {
     struct subject s;
-    init_subject(&s, &plan->map.operators[j], count);
+    init_subject(&s, &plan->map.operators[j], lm_settings_chunk(session->settings),
+                 prepares(session, plan));
     bool good = check_others(&s, status);
     for (int function = 0; good && function < LM_FUNCTIONS; function++) {
         char name[256];
@@ -275,7 +286,9 @@ static void print_table(const struct lm_session *session, const struct lm_bench_
         print_value(table, RATIO + 1, row, " %*.2f", 8);
         printf("\n");
     }
-    printf("\ngemm/it, dnnl/it: time of im2col and %s, and of oneDNN, per time of it\n",
+    printf("\ngemm/it, dnnl/it: time of im2col and %s, and of oneDNN, per time of it\n"
+           "pull_input of linear: from transposed weights where training does so, which is not "
+           "counted\n",
            sizeof(real) == sizeof(float) ? "sgemm" : "dgemm");
 }
 
@@ -291,7 +304,6 @@ static int count_rows(const struct lm_network *network) {
 bool lm_bench_operators(struct lm_session *session, int repeats, struct lm_bench_table *table,
                         struct lm_status *status) {
     const struct lm_network *network = session->network;
-    size_t count = lm_settings_chunk(session->settings);
     if (lm_comm_size() > 1)
         return lm_fail(status, LM_USAGE, "--operators is for one rank, not %d", lm_comm_size());
     omp_set_num_threads(1);
@@ -301,7 +313,7 @@ bool lm_bench_operators(struct lm_session *session, int repeats, struct lm_bench
     int row = 0;
     for (int l = 0; l < network->n_layers; l++)
         for (int j = 0; row >= 0 && j < network->layers[l].map.n; j++)
-            row = measure_operator(&network->layers[l], j, count, table, row, status);
+            row = measure_operator(session, &network->layers[l], j, table, row, status);
     if (row >= 0 && !session->options->quiet)
         print_table(session, table);
     return row >= 0;

@@ -17,7 +17,7 @@ static double layer_bytes(const struct lm_settings *settings,
     int mine = (int)((chunks - 1) / (size_t)replicas + 1);
     int arrays = 2 + lm_optimizer_find(settings->training.optimizer)->n_moments +
                  lm_learning_arrays(plan->map.parameters, mine);
-    size_t prepared = lm_plan_prepared(plan, mine, workload->rule->sweeps ? 1 : workload->n);
+    size_t prepared = lm_plan_prepared(plan, mine, lm_rule_steps(workload->rule, workload->n));
     return ((double)arrays * (double)plan->map.parameters + (double)prepared) *
            (double)sizeof(real);
 }

@@ -215,11 +215,22 @@ static void run_turn(const struct lm_turn *turn, struct lm_pipeline *pipeline) {
     lm_pipeline_run(pipeline);
 }
 
-/* Threads share the work, and go on when all is done. */
-static void prepare_weights(struct lm_cortex *cortex) {
-    for (int i = 0; i < cortex->nodes.n; i++)
-        lm_layer_prepare(cortex->nodes.node[i].layer);
+/* All threads together, who go on when all is done. */
+static void prepare_weights(struct lm_cortex *cortex, double *seconds) {
+    bool prepares = false;
+    for (int i = 0; i < cortex->nodes.n; i++) {
+        struct lm_layer *layer = cortex->nodes.node[i].layer;
+        double start = omp_get_wtime();
+        if (!layer->prepares)
+            continue;
+        prepares = true;
+        lm_layer_prepare(layer);
+        lm_layer_spent(layer, omp_get_wtime() - start);
+        seconds[LM_PASS_INFER] += omp_get_wtime() - start;
+    }
+    if (prepares) {
 #pragma omp barrier
+    }
 }
 
 static void run_threads(struct lm_cortex *cortex, const struct job *job) {
@@ -240,7 +251,7 @@ static void run_threads(struct lm_cortex *cortex, const struct job *job) {
                                        .context = cortex,
                                        .scratch = &cortex->scratch[thread],
                                        .seconds = job->seconds + thread * SECONDS};
-        prepare_weights(cortex);
+        prepare_weights(cortex, pipeline.seconds);
         if (!job->schedule)
             lm_pipeline_run(&pipeline);
         while (job->schedule && lm_schedule_take(job->schedule, thread, &turn)) {
@@ -360,7 +371,7 @@ static bool may_place(const struct lm_cortex *cortex, const struct lm_passes *pa
 static void expect_pulls(struct lm_cortex *cortex, const struct lm_passes *passes) {
     long times = passes->rule ? lm_pipeline_inference(passes) : 0;
     for (int i = 0; i < cortex->nodes.n; i++)
-        lm_layer_expect(cortex->nodes.node[i].layer, cortex->n_chunks, times);
+        lm_layer_expect(cortex->nodes.node[i].layer, cortex->n_chunks, times, passes->goes_on);
 }
 
 void lm_cortex_run(struct lm_cortex *cortex, const struct lm_passes *passes) {

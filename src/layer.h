@@ -63,7 +63,8 @@ struct lm_layer {
     real *parameters;             /* (plan->map.parameters) operators in turn, each weights
                                      row-major then biases */
     real *prepared;               /* NULL, or (plan->map.prepared) prepared weights (map.h) */
-    bool is_prepared;             /* they are of the parameters. Set by lm_layer_expect */
+    bool is_prepared;             /* errors are pulled back from them. Set by lm_layer_expect */
+    bool prepares;                /* ... and lm_layer_prepare has them to make */
     real *gradient;               /* of the rule in use, like parameters */
     real *exact;                  /* of backprop, for comparison; NULL until asked for */
     real *moment[LM_MAX_MOMENTS]; /* of the optimizer */
@@ -100,11 +101,12 @@ void lm_layer_place(struct lm_layer *layer, int c, int place);
  * from the counter-based generator keyed by seed, layer and element. */
 void lm_layer_init_parameters(struct lm_layer *layer, uint64_t seed);
 
-/* Say that so many chunks will each be pulled back so many times before the parameters change:
- * decides whether weights are prepared for that, and has room for them. */
-void lm_layer_expect(struct lm_layer *layer, int chunks, long times);
+/* Say that so many chunks are going to be pulled back so many times each, before the parameters
+ * change; `goes_on`: which they have not done since the last time. Decides whether that is done
+ * from prepared weights, and has room for them; lm_layer_prepare comes before all else then. */
+void lm_layer_expect(struct lm_layer *layer, int chunks, long times, bool goes_on);
 
-/* Prepare the weights, where that was decided. All threads of a parallel region call it, and
+/* Prepare the weights, where that is to be done. All threads of a parallel region call it, and
  * each does its part; which is done when all have met. */
 void lm_layer_prepare(struct lm_layer *layer);
 

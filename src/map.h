@@ -65,7 +65,7 @@ struct lm_map_run {
 bool lm_map_init(struct lm_map *map, int n, const struct lm_operator_spec spec[], int n_inputs,
                  const struct lm_shape in[], struct lm_status *status);
 
-/* Part `part` of so many of the prepared weights. All parts may be made at the same time. */
+/* Part `part` of `parts` of the prepared weights. All parts may be made at the same time. */
 void lm_map_prepare(const struct lm_map *map, const real *parameters, size_t part, size_t parts,
                     real *prepared);
 

@@ -12,6 +12,7 @@
  *                    they are 1e-5 of the values ("state: deviation")
  *   pull_input       J_x^T e: the error at y pulled back to x, from the tape alone
  *   relax_input      the same, and the values there moved by it (relaxation.h)
+ *   pull_prepared    each of the two from weights that were prepared for it (linear.c)
  *   pull_error       the error at y made and pulled back in one go
  *   pull_parameters  J_theta^T e summed over the inputs of the chunk
  * Padding inputs hold finite numbers in x and zeros in e.
@@ -72,8 +73,9 @@ struct lm_operator_kind {
     bool bands; /* forward, difference and pull_parameters of a band work on all of x */
 
     /* From op->in (n_inputs shapes) and op->option set op->out, n_weights, n_biases,
-     * fan_in, tape and flops (the rest is zero). LM_CONFIG when the shapes do not
-     * fit; the message says which shape was expected and which was met. */
+     * fan_in, tape, flops, and what else is so of such an operator (the rest is zero).
+     * LM_CONFIG when the shapes do not fit; the message says which shape was expected and
+     * which was met. */
     bool (*infer)(struct lm_operator *op, struct lm_status *status);
 
     /* y and tape at x. x[k] (units of in[k], width), y (units of out, width), tape
@@ -97,8 +99,9 @@ struct lm_operator_kind {
     void (*relax_input)(const struct lm_operator *op, const real *parameters, const real *tape,
                         const real *ey, size_t width, const struct lm_relaxation *relaxation);
 
-    /* For an operator with prepared weights: part `part` of so many of them, which are made of
-     * the parameters for many pulls back. All parts may be made at the same time. */
+    /* For an operator with prepared weights and one input: part `part` of `parts` of them,
+     * which are made of the parameters for many pulls back. All parts may be made at the same
+     * time. */
     void (*prepare)(const struct lm_operator *op, const real *parameters, size_t part,
                     size_t parts, real *prepared);
 

@@ -341,7 +341,7 @@ START_TEST(weights_are_prepared_for_many_pulls_back) {
         lm_scratch_init(&scratch, 1, &layer, CHUNK);
         lm_layer_set_count(layer, 0, CHUNK);
         for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-            lm_layer_expect(layer, cases[i].chunks, cases[i].times);
+            lm_layer_expect(layer, cases[i].chunks, cases[i].times, false);
             ck_assert_int_eq(layer->is_prepared, l > 0 && cases[i].prepares);
             ck_assert_uint_eq(lm_plan_prepared(layer->plan, cases[i].chunks, cases[i].times),
                               layer->is_prepared ? layer->plan->map.prepared : 0);
@@ -365,13 +365,19 @@ START_TEST(threads_prepare_weights_together) {
     for (uint64_t seed = 1; seed < 4; seed++) {
         lm_layer_init_parameters(layer, seed);
         lm_map_prepare(&layer->plan->map, layer->parameters, 0, 1, expected);
-        lm_layer_expect(layer, 1, 8);
+        lm_layer_expect(layer, 1, 8, false);
 #pragma omp parallel num_threads((int)seed)
         lm_layer_prepare(layer);
         ck_assert_mem_eq(layer->prepared, expected, n * sizeof *expected);
     }
+    lm_layer_expect(layer, 8, 1, true); /* they are prepared already, */
+    ck_assert(layer->is_prepared && !layer->prepares);
+    lm_layer_expect(layer, 1, 1, true); /* not wanted, */
+    ck_assert(!layer->is_prepared && !layer->prepares);
+    lm_layer_expect(layer, 8, 1, true); /* and wanted again */
+    ck_assert(layer->is_prepared && layer->prepares);
     lm_layer_init_parameters(layer, 4);
-    lm_layer_expect(layer, 1, 1);
+    lm_layer_expect(layer, 1, 1, false);
     lm_layer_prepare(layer);
     ck_assert_mem_eq(layer->prepared, expected, n * sizeof *expected);
     lm_free(expected);

@@ -514,9 +514,15 @@ START_TEST(inference_is_change_error_and_pull_back) {
     const struct lm_operator_spec deep[] = {OP("conv2d", "4", "3"), OP("relu", 0),
                                             OP("conv2d", "5", "3"), OP("relu", 0),
                                             OP("maxpool2d", "2"),   OP("flatten", 0)};
+    const struct lm_shape vector = {1, {20, 1, 1}}; /* not relaxed at once by so many units */
+    const struct lm_operator_spec many[] = {OP("linear", "200"), OP("tanh", 0)};
     struct setup s;
     init_setup(&s, 3, one, 1, &image, 0.7);
     ck_assert(s.map.n_stages == 1);
+    expect_inferences(&s);
+    clear_setup(&s);
+    init_setup(&s, 2, many, 1, &vector, 0.7);
+    ck_assert(s.map.prepared > 0 && !s.map.operators[0].relaxes);
     expect_inferences(&s);
     clear_setup(&s);
     init_setup(&s, 6, two, 1, &image, 0.7);

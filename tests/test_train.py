@@ -403,6 +403,18 @@ def test_describe():
     assert f"placement.replicas={rows[0][0]} takes the first" in many
 
 
+def test_describe_counts_transposed_weights():
+    """One array more of 1024 x 1024 weights where errors are pulled back often: in MiB, 4."""
+    def mebibytes(*options):
+        done = run("describe", SOURCE / "experiments/benchmarks/mlp8.yaml", *options, binary=FLOAT)
+        return {name: float(re.search(rf"^{name} +1024 +1024 +[0-9]+ +[0-9.]+ +[0-9.]+ +([0-9.]+) ", done.stdout, re.M)[1])
+                for name in ("l0", "l1")}
+    often = mebibytes("--set", "training.batch=64")
+    once = mebibytes("--set", "training.batch=64", "--set", "inference.rule=backprop")
+    assert often["l0"] == once["l0"]
+    assert abs(often["l1"] - once["l1"] - 4) < 0.11, (often, once)
+
+
 @one_rank_only
 def test_measured_costs_place_layers_and_change_no_bit(tmp_path):
     settings = write_settings(tmp_path)

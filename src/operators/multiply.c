@@ -9,11 +9,13 @@ enum {
     LONG = 32,                /* inputs that high tiles are worth while for */
     PAGE = 4096,            /* bytes; what is so far apart meets in the same lines of a cache */
     STRIP = BROAD * LANES,  /* inputs of the widest tiles */
-    WIDEST = 128,           /* inputs whose strips are there at a time, a multiple of STRIP */
+    WIDEST = 128,           /* inputs whose strips are there at a time */
     ACROSS = BROAD * LANES, /* units of x that are transposed together */
     DEEP = 64,              /* inputs likewise */
     SIDE_BY_SIDE = 8,       /* such blocks at a time */
 };
+
+_Static_assert(WIDEST % STRIP == 0, "strips begin at multiples of STRIP");
 
 INLINE void store_tile(int outs, int vectors, const struct lm_multiplication *p,
                        vec sum[HIGH][BROAD], real *y) {
@@ -38,12 +40,11 @@ INLINE void relax_tile(int outs, int vectors, bool by_error, const struct lm_mul
 
 /* Of rows of weights that a later tile reads the first lines: those that follow in a row the
  * processor fetches by itself. */
-INLINE void fetch_rows(int outs, const real *w, ptrdiff_t out_step) {
-    enum { TILES = 2, LINES = 4 };
-    for (int k = 0; k < outs; k++)
-        for (int i = 0; i < LINES; i++)
-            __builtin_prefetch(w + (TILES * outs + k) * out_step +
-                               i * (LINE / (ptrdiff_t)sizeof *w));
+INLINE void fetch_rows(int outs, ptrdiff_t ins, const real *w, ptrdiff_t out_step) {
+    enum { TILES = 2, LINES = 4, WEIGHTS = LINE / sizeof *w };
+    for (int i = 0; i < LINES * WEIGHTS && i < ins; i += WEIGHTS)
+        for (int k = 0; k < outs; k++)
+            __builtin_prefetch(w + (TILES * outs + k) * out_step + i);
 }
 
 /* Units o, ..., o + outs - 1 of some vectors of inputs from b on, by the weights at w. */
@@ -64,7 +65,7 @@ INLINE void multiply_tile(int outs, int vectors, const struct lm_multiplication 
                 __builtin_prefetch(y + (k + outs) * p->y_step + v * LANES, 1);
         }
     if (vectors == BROAD && in_step == 1)
-        fetch_rows(outs, w, out_step);
+        fetch_rows(outs, p->ins, w, out_step);
     const int kept = in_registers(outs, vectors);
 #pragma GCC unroll 5
     for (ptrdiff_t i = 0; i < p->ins; i++, x += p->x_step, w += in_step) {
@@ -140,8 +141,8 @@ static ptrdiff_t panel_of(ptrdiff_t units) {
     return units < MOST ? units : PANEL;
 }
 
-/* The strips of x one after the other, as far as they are whole: so a strip stays in the L1
- * cache, where the gaps between its rows would keep it from being spread over all lines. */
+/* The strips of x one after the other, as far as they are whole. Without gaps between its rows
+ * a strip is spread over all lines of the L1 cache, and stays there. */
 static void cut_strips(const struct lm_multiplication *p, real *strips) {
     for (ptrdiff_t b = 0; b + STRIP <= p->width; b += STRIP)
         for (ptrdiff_t i = 0; i < p->ins; i++, strips += STRIP)
@@ -213,22 +214,29 @@ static void multiply_packed(const struct lm_multiplication *p, ptrdiff_t first, 
 
 /* --- block by block ---------------------------------------------------------------------- */
 
+/* Units o, ..., o + outs - 1, by weights that have steps. */
+static struct lm_multiplication of_units(const struct lm_multiplication *p, ptrdiff_t o,
+                                         ptrdiff_t outs) {
+    struct lm_multiplication q = *p;
+    q.outs = outs;
+    q.weight += o * p->out_step;
+    q.bias = p->bias ? p->bias + o : NULL;
+    q.y += o * p->y_step;
+    return q;
+}
+
 /* Some inputs of all units; strips: NULL, or those of x. */
 static void multiply_inputs(const struct lm_multiplication *p, const real *strips) {
     for (ptrdiff_t o = 0, outs; o < p->outs; o += outs) {
-        struct lm_multiplication q = *p;
         outs = panel_of(p->outs - o);
-        q.outs = outs;
-        q.weight += o * p->out_step;
-        q.bias = p->bias ? p->bias + o : NULL;
-        q.y += o * p->y_step;
+        struct lm_multiplication q = of_units(p, o, outs);
         product_panel(&q, strips);
     }
 }
 
 /* The same of all inputs by strips, on its own, lest others have the room on their stack. */
 static __attribute__((noinline)) void multiply_strips(const struct lm_multiplication *p) {
-    real strips[LM_BLOCK * WIDEST];
+    _Alignas(LINE) real strips[LM_BLOCK * WIDEST];
     for (ptrdiff_t b = 0; b < p->width; b += WIDEST) {
         struct lm_multiplication q = *p;
         q.width = least(WIDEST, p->width - b);
@@ -263,20 +271,18 @@ static void multiply_blocks(const struct lm_multiplication *p) {
     }
 }
 
-/* Units whose y stays in the L2 cache, beside weights and x, while all blocks go by. */
-static ptrdiff_t near_units(const struct lm_multiplication *p) {
+/* Of so many units those that are next: all, if there is one block; or such whose y stays in
+ * the L2 cache, beside weights and x, while all blocks go by, and a few if no more are left. */
+static ptrdiff_t near_units(const struct lm_multiplication *p, ptrdiff_t units) {
     ptrdiff_t fit = (ptrdiff_t)(lm_near_bytes() / 4 / sizeof(real)) / p->width;
-    return most(fit / PANEL, 1) * PANEL;
+    ptrdiff_t near = most(fit / PANEL, 1) * PANEL;
+    return p->packed || p->ins <= LM_BLOCK || units < near + PANEL ? units : near;
 }
 
 void lm_multiply(const struct lm_multiplication *p) {
-    ptrdiff_t units = p->packed ? p->outs : near_units(p);
-    for (ptrdiff_t o = 0; o < p->outs; o += units) {
-        struct lm_multiplication q = *p;
-        q.outs = least(units, p->outs - o);
-        q.weight += o * p->out_step;
-        q.bias = p->bias ? p->bias + o : NULL;
-        q.y += o * p->y_step;
+    for (ptrdiff_t o = 0, outs; o < p->outs; o += outs) {
+        outs = near_units(p, p->outs - o);
+        struct lm_multiplication q = of_units(p, o, outs);
         multiply_blocks(&q);
     }
 }
@@ -318,7 +324,7 @@ static void product_few(const struct lm_multiplication *p, ptrdiff_t units) {
  * of it one PANEL after the other: few pages of memory are in use at a time. */
 static void pull_units(const struct lm_multiplied *p, ptrdiff_t first, ptrdiff_t units,
                        ptrdiff_t b, bool adds, real *gradient) {
-    real x[SIDE_BY_SIDE][DEEP * ACROSS];
+    _Alignas(LINE) real x[SIDE_BY_SIDE][DEEP * ACROSS];
     ptrdiff_t inputs = least(DEEP, p->width - b);
     for (ptrdiff_t i = 0; i < units; i += ACROSS)
         transpose(p->x + (first + i) * p->width + b, least(ACROSS, units - i), p->width, inputs,

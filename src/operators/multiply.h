@@ -4,6 +4,8 @@
  *
  * Sums are kept in registers, tiles of units x vectors of inputs (vector.h).
  * The weights are read where they are, but for such as would meet in the same lines of a cache.
+ * x of more inputs than the widest tile has is copied, and y that does not stay in the L2 cache
+ * is made some units at a time; neither changes a bit.
  * Weights that are made for many multiplications had better be made in packed order. */
 #ifndef LAMINA_MULTIPLY_H
 #define LAMINA_MULTIPLY_H
