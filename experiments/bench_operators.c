@@ -231,8 +231,10 @@ static bool is_timed(const struct lm_operator *op, int function) {
 static bool prepares(const struct lm_session *session, const struct lm_plan *plan) {
     const struct lm_settings *settings = session->settings;
     size_t chunk = lm_settings_chunk(settings), chunks = (session->batch - 1) / chunk + 1;
-    return lm_plan_prepared(plan, (int)chunks,
-                            lm_rule_steps(session->rule, settings->inference.steps)) > 0;
+    struct lm_flops *flops = lm_session_flops(settings, session->network);
+    double pulls = lm_flops_pulls(&flops[plan - session->network->layers]);
+    lm_free(flops);
+    return lm_plan_prepared(plan, (double)chunks * pulls) > 0;
 }
 
 /* Rows of one operator from `row` on; returns the row behind them, or -1. */

@@ -12,12 +12,12 @@
  * and partial sums. */
 static double layer_bytes(const struct lm_settings *settings,
                           const struct lm_workload *workload, const struct lm_plan *plan,
-                          int replicas) {
+                          const struct lm_flops *flops, int replicas) {
     size_t chunks = (workload->batch - 1) / workload->chunk + 1;
     int mine = (int)((chunks - 1) / (size_t)replicas + 1);
     int arrays = 2 + lm_optimizer_find(settings->training.optimizer)->n_moments +
                  lm_learning_arrays(plan->map.parameters, mine);
-    size_t prepared = lm_plan_prepared(plan, mine, lm_rule_steps(workload->rule, workload->n));
+    size_t prepared = lm_plan_prepared(plan, mine * lm_flops_pulls(flops));
     return ((double)arrays * (double)plan->map.parameters + (double)prepared) *
            (double)sizeof(real);
 }
@@ -26,6 +26,7 @@ static void print_layers(const struct lm_settings *settings, const struct lm_wor
                          const struct lm_placement *placement) {
     const struct lm_network *network = workload->network;
     size_t width = lm_width(workload->chunk);
+    struct lm_flops *flops = lm_session_flops(settings, network);
     printf("%-12s %-14s %10s %10s %12s %8s %9s %10s %5s  %s\n", "layer", "shape", "units",
            "parameters", "kflop/step", "KiB/input", "MiB", "MiB/thread", "rank", "map");
     for (int l = 0; l < network->n_layers; l++) {
@@ -34,7 +35,8 @@ static void print_layers(const struct lm_settings *settings, const struct lm_wor
         printf("%-12s %-14s %10zu %10zu %12.1f %9.1f %9.1f %10.1f %5d  %s", plan->name,
                lm_shape_text(&plan->map.out, shape), plan->units, plan->map.parameters,
                plan->flops / 1e3, (double)lm_plan_bytes_per_input(plan) / 1024,
-               layer_bytes(settings, workload, plan, placement->n_replicas) / (1 << 20),
+               layer_bytes(settings, workload, plan, &flops[l], placement->n_replicas) /
+                   (1 << 20),
                (double)lm_plan_bytes_per_thread(plan, width) / (1 << 20), placement->rank[l],
                lm_plan_map_text(plan, map, sizeof map));
         if (plan->n_parents > 1 || (l > 0 && plan->parents[0] != l - 1)) {
@@ -46,6 +48,7 @@ static void print_layers(const struct lm_settings *settings, const struct lm_wor
         }
         printf("\n");
     }
+    lm_free(flops);
     printf(
         "\nkflop/step: thousand floating-point operations of one inference step, per input\n"
         "KiB/input: state that one input of a batch needs\n"

@@ -7,7 +7,6 @@
 #include "comm.h"
 #include "crowd.h"
 #include "data.h"
-#include "flops.h"
 #include "memory.h"
 #include "store.h"
 #include "threads.h"
@@ -30,20 +29,29 @@ static void take_costs(const struct lm_settings *settings, const struct lm_netwo
             settings->placement.costs[i] / given * operations;
 }
 
+static const struct lm_rule *rule_of(const struct lm_settings *settings) {
+    return lm_rule_find(settings->inference.rule, settings->inference.state);
+}
+
+struct lm_flops *lm_session_flops(const struct lm_settings *settings,
+                                  const struct lm_network *network) {
+    struct lm_flops *flops = lm_allocate((size_t)network->n_layers, sizeof *flops);
+    lm_flops_of_layers(network, rule_of(settings), settings->inference.step,
+                       settings->inference.steps,
+                       strcmp(settings->inference.presynaptic, "value") == 0, flops);
+    return flops;
+}
+
 struct lm_workload lm_session_workload(const struct lm_settings *settings,
                                        const struct lm_network *network, double cost[]) {
-    const struct lm_rule *rule =
-        lm_rule_find(settings->inference.rule, settings->inference.state);
-    struct lm_flops *flops = lm_allocate((size_t)network->n_layers, sizeof *flops);
-    lm_flops_of_layers(network, rule, settings->inference.step, settings->inference.steps,
-                       strcmp(settings->inference.presynaptic, "value") == 0, flops);
+    struct lm_flops *flops = lm_session_flops(settings, network);
     for (int l = 0; l < network->n_layers; l++)
         cost[l] = lm_flops_sum(&flops[l]) +
                   4 * (double)network->layers[l].units * (double)settings->inference.steps;
     lm_free(flops);
     take_costs(settings, network, cost);
     return (struct lm_workload){.network = network,
-                                .rule = rule,
+                                .rule = rule_of(settings),
                                 .n = settings->inference.steps,
                                 .batch = (size_t)settings->training.batch,
                                 .chunk = lm_settings_chunk(settings),
@@ -120,7 +128,7 @@ static bool read_settings(struct lm_session *session, struct lm_status *status) 
     const struct lm_settings *settings = session->settings;
     session->loss = lm_loss_find(settings->loss);
     session->optimizer = lm_optimizer_find(settings->training.optimizer);
-    session->rule = lm_rule_find(settings->inference.rule, settings->inference.state);
+    session->rule = rule_of(settings);
     session->backprop = lm_rule_find("backprop", settings->inference.state);
     session->batch = (size_t)settings->training.batch;
     session->network = lm_network_create(&settings->network, status);

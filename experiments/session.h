@@ -7,6 +7,7 @@
 #include "cortex.h"
 #include "dataset.h"
 #include "estimate.h"
+#include "flops.h"
 #include "lock.h"
 #include "sampler.h"
 #include "settings.h"
@@ -36,6 +37,11 @@ struct lm_session {
     struct lm_cortex *cortex;
     double *energy; /* (layers of this rank, chunks of the batch) lm_session_keep_energies */
 };
+
+/* Operations per input of a training step of the settings, of each layer (layers); free with
+ * lm_free. */
+struct lm_flops *lm_session_flops(const struct lm_settings *settings,
+                                  const struct lm_network *network);
 
 /* A training step of the settings. `cost` (layers) is filled in and becomes the workload's:
  * operations per input, or the shares of their sum that placement.costs says. */

@@ -217,20 +217,14 @@ static void run_turn(const struct lm_turn *turn, struct lm_pipeline *pipeline) {
 
 /* All threads together, who go on when all is done. */
 static void prepare_weights(struct lm_cortex *cortex, double *seconds) {
-    bool prepares = false;
     for (int i = 0; i < cortex->nodes.n; i++) {
-        struct lm_layer *layer = cortex->nodes.node[i].layer;
         double start = omp_get_wtime();
-        if (!layer->prepares)
-            continue;
-        prepares = true;
-        lm_layer_prepare(layer);
-        lm_layer_spent(layer, omp_get_wtime() - start);
-        seconds[LM_PASS_INFER] += omp_get_wtime() - start;
+        lm_layer_prepare(cortex->nodes.node[i].layer);
+        double spent = omp_get_wtime() - start;
+        lm_layer_spent(cortex->nodes.node[i].layer, spent);
+        *seconds += spent;
     }
-    if (prepares) {
 #pragma omp barrier
-    }
 }
 
 static void run_threads(struct lm_cortex *cortex, const struct job *job) {
@@ -251,7 +245,7 @@ static void run_threads(struct lm_cortex *cortex, const struct job *job) {
                                        .context = cortex,
                                        .scratch = &cortex->scratch[thread],
                                        .seconds = job->seconds + thread * SECONDS};
-        prepare_weights(cortex, pipeline.seconds);
+        prepare_weights(cortex, &pipeline.seconds[LM_PASS_INFER]);
         if (!job->schedule)
             lm_pipeline_run(&pipeline);
         while (job->schedule && lm_schedule_take(job->schedule, thread, &turn)) {
@@ -276,9 +270,9 @@ static double estimate_step(const struct lm_cortex *cortex, const struct lm_pass
     return sum;
 }
 
-/* Operations in steps s and on of a chunk: left (steps + 1). */
-static void estimate_steps(const struct lm_cortex *cortex, const struct lm_passes *passes,
-                           long steps, double left[]) {
+/* Of each layer (layers). */
+static struct lm_flops *count_flops(const struct lm_cortex *cortex,
+                                    const struct lm_passes *passes) {
     const struct lm_network *network = cortex->plan.network;
     const struct lm_inference *inference = passes->inference;
     long n = lm_pipeline_inference(passes);
@@ -288,10 +282,15 @@ static void estimate_steps(const struct lm_cortex *cortex, const struct lm_passe
     if (inference)
         lm_flops_of_layers(network, passes->rule, (double)inference->step, n > 0 ? n : 1,
                            inference->presynaptic_value, flops);
+    return flops;
+}
+
+/* Operations in steps s and on of a chunk: left (steps + 1). */
+static void estimate_steps(const struct lm_cortex *cortex, const struct lm_passes *passes,
+                           const struct lm_flops flops[], long steps, double left[]) {
     left[steps] = 0;
     for (long s = steps - 1; s >= 0; s--)
         left[s] = left[s + 1] + estimate_step(cortex, passes, flops, s);
-    lm_free(flops);
 }
 
 /* Of one input that changes threads: its state leaves a processor's caches and comes to those
@@ -368,10 +367,13 @@ static bool may_place(const struct lm_cortex *cortex, const struct lm_passes *pa
            learns == passes->learn;
 }
 
-static void expect_pulls(struct lm_cortex *cortex, const struct lm_passes *passes) {
-    long times = passes->rule ? lm_pipeline_inference(passes) : 0;
-    for (int i = 0; i < cortex->nodes.n; i++)
-        lm_layer_expect(cortex->nodes.node[i].layer, cortex->n_chunks, times, passes->goes_on);
+static void expect_pulls(struct lm_cortex *cortex, const struct lm_passes *passes,
+                         const struct lm_flops flops[]) {
+    int chunks = lm_pipeline_inference(passes) > 0 ? cortex->n_chunks : 0;
+    for (int i = 0; i < cortex->nodes.n; i++) {
+        struct lm_layer *layer = cortex->nodes.node[i].layer;
+        lm_layer_expect(layer, chunks * lm_flops_pulls(&flops[layer->index]));
+    }
 }
 
 void lm_cortex_run(struct lm_cortex *cortex, const struct lm_passes *passes) {
@@ -383,6 +385,7 @@ void lm_cortex_run(struct lm_cortex *cortex, const struct lm_passes *passes) {
     cortex->forgot = places;
     int n = cortex->n_chunks;
     long steps = lm_pipeline_steps(passes, learns ? cortex->nodes.n : 0);
+    struct lm_flops *flops = count_flops(cortex, passes);
     double *left = lm_allocate((size_t)steps + 1, sizeof *left);
     double *seconds = lm_allocate((size_t)(threads * SECONDS), sizeof *seconds);
     struct lm_schedule schedule = {.threads = threads,
@@ -399,9 +402,9 @@ void lm_cortex_run(struct lm_cortex *cortex, const struct lm_passes *passes) {
                             places, learns ? cortex->tally : NULL,
                             seconds};
     if (job.schedule)
-        estimate_steps(cortex, passes, steps, left);
+        estimate_steps(cortex, passes, flops, steps, left);
     memset(cortex->reached, 0, (size_t)n * sizeof *cortex->reached);
-    expect_pulls(cortex, passes);
+    expect_pulls(cortex, passes, flops);
     if (steps > 0)
         run_threads(cortex, &job);
     double start = omp_get_wtime();
@@ -410,6 +413,7 @@ void lm_cortex_run(struct lm_cortex *cortex, const struct lm_passes *passes) {
     add_seconds(cortex, &job, omp_get_wtime() - start);
     lm_traffic_close();
     cortex->steps = begun + lm_pipeline_inference(passes);
+    lm_free(flops);
     lm_free(left);
     lm_free(seconds);
 }

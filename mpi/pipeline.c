@@ -26,7 +26,7 @@ struct round {
 /* --- steps -------------------------------------------------------------------------------- */
 
 long lm_pipeline_inference(const struct lm_passes *passes) {
-    return passes->rule ? lm_rule_steps(passes->rule, passes->steps) : passes->steps;
+    return passes->rule && passes->rule->sweeps && passes->steps > 1 ? 1 : passes->steps;
 }
 
 long lm_pipeline_steps(const struct lm_passes *passes, int learners) {

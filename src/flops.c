@@ -140,6 +140,10 @@ struct lm_flops lm_flops_training(const struct lm_network *network, const struct
     return all;
 }
 
+double lm_flops_pulls(const struct lm_flops *flops) {
+    return flops->forward > 0 ? flops->feedback / flops->forward : 0;
+}
+
 double lm_flops_sum(const struct lm_flops *flops) {
     return flops->forward + flops->predict + flops->feedback + flops->learn;
 }

@@ -43,6 +43,9 @@ struct lm_flops lm_flops_training(const struct lm_network *network, const struct
 void lm_flops_of_layers(const struct lm_network *network, const struct lm_rule *rule,
                         double eta, long n, bool presynaptic_value, struct lm_flops flops[]);
 
+/* How many times eps of an input is pulled back through a layer whole. */
+double lm_flops_pulls(const struct lm_flops *flops);
+
 /* The sum of the parts. */
 double lm_flops_sum(const struct lm_flops *flops);
 

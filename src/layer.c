@@ -108,9 +108,8 @@ void lm_layer_init_parameters(struct lm_layer *layer, uint64_t seed) {
     }
 }
 
-void lm_layer_expect(struct lm_layer *layer, int chunks, long times, bool goes_on) {
-    size_t n = lm_plan_prepared(layer->plan, chunks, times);
-    layer->prepares = n > 0 && !(goes_on && layer->is_prepared);
+void lm_layer_expect(struct lm_layer *layer, double pulls) {
+    size_t n = lm_plan_prepared(layer->plan, pulls);
     layer->is_prepared = n > 0;
     if (layer->is_prepared && !layer->prepared)
         layer->prepared = lm_allocate_room(n, sizeof(real));
@@ -118,7 +117,7 @@ void lm_layer_expect(struct lm_layer *layer, int chunks, long times, bool goes_o
 
 void lm_layer_prepare(struct lm_layer *layer) {
     enum { PARTS = 64 };
-    if (!layer->prepares)
+    if (!layer->is_prepared)
         return;
 #pragma omp for schedule(static) nowait
     for (size_t part = 0; part < PARTS; part++)
@@ -250,10 +249,9 @@ void lm_scratch_clear(struct lm_scratch *scratch) {
 }
 
 /* Errors are not pulled back to the input. */
-size_t lm_plan_prepared(const struct lm_plan *plan, int chunks, long times) {
-    enum { ENOUGH = 8 }; /* pulls back of a chunk: about what they save is what it takes */
-    bool enough = chunks > 0 && times >= (ENOUGH + chunks - 1) / chunks;
-    return enough && !plan->on_input ? plan->map.prepared : 0;
+size_t lm_plan_prepared(const struct lm_plan *plan, double pulls) {
+    enum { ENOUGH = 16 }; /* it takes what 2 to 12 save, by size and machine */
+    return pulls >= ENOUGH && !plan->on_input ? plan->map.prepared : 0;
 }
 
 size_t lm_plan_bytes_per_thread(const struct lm_plan *plan, size_t width) {

@@ -64,7 +64,6 @@ struct lm_layer {
                                      row-major then biases */
     real *prepared;               /* NULL, or (plan->map.prepared) prepared weights (map.h) */
     bool is_prepared;             /* errors are pulled back from them. Set by lm_layer_expect */
-    bool prepares;                /* ... and lm_layer_prepare has them to make */
     real *gradient;               /* of the rule in use, like parameters */
     real *exact;                  /* of backprop, for comparison; NULL until asked for */
     real *moment[LM_MAX_MOMENTS]; /* of the optimizer */
@@ -101,10 +100,10 @@ void lm_layer_place(struct lm_layer *layer, int c, int place);
  * from the counter-based generator keyed by seed, layer and element. */
 void lm_layer_init_parameters(struct lm_layer *layer, uint64_t seed);
 
-/* Say that so many chunks are going to be pulled back so many times each, before the parameters
- * change; `goes_on`: which they have not done since the last time. Decides whether that is done
- * from prepared weights, and has room for them; lm_layer_prepare comes before all else then. */
-void lm_layer_expect(struct lm_layer *layer, int chunks, long times, bool goes_on);
+/* Say how many times an error of a chunk is going to be pulled back before the parameters
+ * change. Decides whether that is done from prepared weights, and has room for them;
+ * lm_layer_prepare comes before all else then. */
+void lm_layer_expect(struct lm_layer *layer, double pulls);
 
 /* Prepare the weights, where that is to be done. All threads of a parallel region call it, and
  * each does its part; which is done when all have met. */
@@ -146,7 +145,7 @@ void lm_scratch_init(struct lm_scratch *scratch, int n, struct lm_layer *const l
 void lm_scratch_clear(struct lm_scratch *scratch);
 
 /* Reals of the prepared weights that a layer has if that is expected; 0: they are not. */
-size_t lm_plan_prepared(const struct lm_plan *plan, int chunks, long times);
+size_t lm_plan_prepared(const struct lm_plan *plan, double pulls);
 
 /* Bytes that a thread needs to work on a chunk of `width` inputs of a layer: its scratch, and
  * what an operator allocates meanwhile. */

@@ -25,10 +25,6 @@ const struct lm_rule *lm_rule_find(const char *name, const char *state) {
     return NULL;
 }
 
-long lm_rule_steps(const struct lm_rule *rule, long n) {
-    return rule->sweeps && n > 1 ? 1 : n;
-}
-
 const real *lm_rule_feedback(const struct lm_layer *layer, int c,
                              const struct lm_scratch *scratch) {
     const struct lm_layer_chunk *chunk = &layer->chunks[c];

@@ -68,10 +68,6 @@ struct lm_rule {
 const struct lm_rule *const *lm_rules(void);
 const struct lm_rule *lm_rule_find(const char *name, const char *state);
 
-/* The steps that are made of n steps of inference: a rule that sweeps makes one sweep of any
- * number. */
-long lm_rule_steps(const struct lm_rule *rule, long n);
-
 /* --- for the files of src/rules/ --- */
 
 /* The sum of the children's feedback (units, width), in the order of the children. */

@@ -47,6 +47,9 @@ START_TEST(layers_are_counted_on_their_own) {
     lm_flops_of_layers(network, lm_rule_find("strict", "deviation"), .1, 10, false, flops);
     for (int l = 0; l < 4; l++)
         expect(flops[l], map[l], steps[l] * map[l], steps[l] * map[l], map[l]);
+    for (int l = 0; l < 4; l++)
+        ck_assert_double_eq(lm_flops_pulls(&flops[l]), steps[l]);
+    ck_assert_double_eq(lm_flops_pulls(&(struct lm_flops){.feedback = 0}), 0);
     lm_network_destroy(network);
 }
 END_TEST
