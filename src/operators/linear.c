@@ -86,8 +86,7 @@ static void relax_input(const struct lm_operator *op, const real *parameters, co
     lm_multiply(&p);
 }
 
-/* --- prepared weights: (in, out) -----------------------------------------------------------
- */
+/* --- prepared weights: (in, out) ------------------------------------------------------ */
 
 /* to (columns, rows) = from (rows, columns), in the square at a row and a column. */
 static void transpose_whole(const real *from, ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t row,
