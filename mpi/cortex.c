@@ -218,11 +218,13 @@ static void run_turn(const struct lm_turn *turn, struct lm_pipeline *pipeline) {
 /* All threads together, who go on when all is done. */
 static void prepare_weights(struct lm_cortex *cortex, double *seconds) {
     for (int i = 0; i < cortex->nodes.n; i++) {
+        struct lm_layer *layer = cortex->nodes.node[i].layer;
         double start = omp_get_wtime();
-        lm_layer_prepare(cortex->nodes.node[i].layer);
-        double spent = omp_get_wtime() - start;
-        lm_layer_spent(cortex->nodes.node[i].layer, spent);
-        *seconds += spent;
+        if (!layer->is_prepared)
+            continue;
+        lm_layer_prepare(layer);
+        lm_layer_spent(layer, omp_get_wtime() - start);
+        *seconds += omp_get_wtime() - start;
     }
 #pragma omp barrier
 }
