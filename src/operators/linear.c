@@ -92,14 +92,8 @@ static void relax_input(const struct lm_operator *op, const real *parameters, co
 static void transpose_whole(const real *from, ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t row,
                             ptrdiff_t column, real *to) {
     for (ptrdiff_t j = column; j < column + SIDE; j += LANES)
-        for (ptrdiff_t i = row; i < row + SIDE; i += LANES) {
-            vec square[LANES];
-            for (int k = 0; k < LANES; k++)
-                square[k] = load(from + (i + k) * columns + j);
-            transpose_square(square);
-            for (int k = 0; k < LANES; k++)
-                store(to + (j + k) * rows + i, square[k]);
-        }
+        for (ptrdiff_t i = row; i < row + SIDE; i += LANES)
+            transpose_numbers(LANES, from + i * columns + j, columns, to + j * rows + i, rows);
 }
 
 /* The same of a square that is partly outside. */

@@ -295,14 +295,8 @@ void lm_multiply(const struct lm_multiplication *p) {
 static void transpose(const real *x, ptrdiff_t units, ptrdiff_t width, ptrdiff_t inputs,
                       real *to) {
     for (ptrdiff_t i = 0; i < ACROSS; i += LANES)
-        for (ptrdiff_t b = 0; b < inputs; b += LANES) {
-            vec row[LANES];
-            for (int k = 0; k < LANES; k++)
-                row[k] = i + k < units ? load(x + (i + k) * width + b) : (vec){0};
-            transpose_square(row);
-            for (int k = 0; k < LANES; k++)
-                store(to + (b + k) * ACROSS + i, row[k]);
-        }
+        for (ptrdiff_t b = 0; b < inputs; b += LANES)
+            transpose_numbers(units - i, x + i * width + b, width, to + b * ACROSS + i, ACROSS);
 }
 
 /* A panel's y for fewer units of x than are ACROSS. */

@@ -68,4 +68,16 @@ INLINE void transpose_square(vec row[LANES]) {
 
 #endif
 
+/* The square at `from`, of which `rows` rows are there and the others zero, to `to`; so many
+ * numbers from one row to the next. */
+INLINE void transpose_numbers(ptrdiff_t rows, const real *from, ptrdiff_t from_step, real *to,
+                              ptrdiff_t to_step) {
+    vec row[LANES];
+    for (int k = 0; k < LANES; k++)
+        row[k] = k < rows ? load(from + k * from_step) : (vec){0};
+    transpose_square(row);
+    for (int k = 0; k < LANES; k++)
+        store(to + k * to_step, row[k]);
+}
+
 #endif
