@@ -227,22 +227,12 @@ static bool is_timed(const struct lm_operator *op, int function) {
            (function != LM_PULL_PARAMETERS || lm_operator_parameters(op) > 0);
 }
 
-/* Whether training has the layer's weights prepared. */
-static bool prepares(const struct lm_session *session, const struct lm_plan *plan) {
-    const struct lm_settings *settings = session->settings;
-    size_t chunk = lm_settings_chunk(settings), chunks = (session->batch - 1) / chunk + 1;
-    struct lm_flops *flops = lm_session_flops(settings, session->network);
-    double pulls = lm_flops_pulls(&flops[plan - session->network->layers]);
-    lm_free(flops);
-    return lm_plan_prepared(plan, (double)chunks * pulls) > 0;
-}
-
-/* Rows of one operator from `row` on; returns the row behind them, or -1. */
-static int measure_operator(const struct lm_session *session, const struct lm_plan *plan, int j,
+/* Rows of one operator from `row` on, if training prepares the layer's weights from these;
+ * returns the row behind them, or -1. */
+static int measure_operator(const struct lm_plan *plan, int j, size_t count, bool prepares,
                             struct lm_bench_table *table, int row, struct lm_status *status) {
     struct subject s;
-    init_subject(&s, &plan->map.operators[j], lm_settings_chunk(session->settings),
-                 prepares(session, plan));
+    init_subject(&s, &plan->map.operators[j], count, prepares);
     bool good = check_others(&s, status);
     for (int function = 0; good && function < LM_FUNCTIONS; function++) {
         char name[256];
@@ -289,8 +279,8 @@ static void print_table(const struct lm_session *session, const struct lm_bench_
         printf("\n");
     }
     printf("\ngemm/it, dnnl/it: time of im2col and %s, and of oneDNN, per time of it\n"
-           "pull_input of linear: from transposed weights where training does so, which is not "
-           "counted\n",
+           "pull_input of linear: from transposed weights where training does so; transposing "
+           "is not counted\n",
            sizeof(real) == sizeof(float) ? "sgemm" : "dgemm");
 }
 
@@ -306,6 +296,8 @@ static int count_rows(const struct lm_network *network) {
 bool lm_bench_operators(struct lm_session *session, int repeats, struct lm_bench_table *table,
                         struct lm_status *status) {
     const struct lm_network *network = session->network;
+    size_t count = lm_settings_chunk(session->settings);
+    double chunks = (double)((session->batch - 1) / count + 1);
     if (lm_comm_size() > 1)
         return lm_fail(status, LM_USAGE, "--operators is for one rank, not %d", lm_comm_size());
     omp_set_num_threads(1);
@@ -313,9 +305,14 @@ bool lm_bench_operators(struct lm_session *session, int repeats, struct lm_bench
     for (int o = 0; o < OTHERS; o++)
         lm_bench_table_say(table, others[o]->name, others[o]->describe());
     int row = 0;
-    for (int l = 0; l < network->n_layers; l++)
-        for (int j = 0; row >= 0 && j < network->layers[l].map.n; j++)
-            row = measure_operator(session, &network->layers[l], j, table, row, status);
+    struct lm_flops *flops = lm_session_flops(session->settings, network);
+    for (int l = 0; l < network->n_layers; l++) {
+        const struct lm_plan *plan = &network->layers[l];
+        bool prepares = lm_plan_prepared(plan, chunks * lm_flops_pulls(&flops[l])) > 0;
+        for (int j = 0; row >= 0 && j < plan->map.n; j++)
+            row = measure_operator(plan, j, count, prepares, table, row, status);
+    }
+    lm_free(flops);
     if (row >= 0 && !session->options->quiet)
         print_table(session, table);
     return row >= 0;

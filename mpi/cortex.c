@@ -217,15 +217,8 @@ static void run_turn(const struct lm_turn *turn, struct lm_pipeline *pipeline) {
 
 /* All threads together, who go on when all is done. */
 static void prepare_weights(struct lm_cortex *cortex, double *seconds) {
-    for (int i = 0; i < cortex->nodes.n; i++) {
-        struct lm_layer *layer = cortex->nodes.node[i].layer;
-        double start = omp_get_wtime();
-        if (!layer->is_prepared)
-            continue;
-        lm_layer_prepare(layer);
-        lm_layer_spent(layer, omp_get_wtime() - start);
-        *seconds += omp_get_wtime() - start;
-    }
+    for (int i = 0; i < cortex->nodes.n; i++)
+        *seconds += lm_layer_prepare(cortex->nodes.node[i].layer);
 #pragma omp barrier
 }
 

@@ -111,17 +111,21 @@ void lm_layer_init_parameters(struct lm_layer *layer, uint64_t seed) {
 void lm_layer_expect(struct lm_layer *layer, double pulls) {
     size_t n = lm_plan_prepared(layer->plan, pulls);
     layer->is_prepared = n > 0;
-    if (layer->is_prepared && !layer->prepared)
+    if (n > 0 && !layer->prepared)
         layer->prepared = lm_allocate_room(n, sizeof(real));
 }
 
-void lm_layer_prepare(struct lm_layer *layer) {
+double lm_layer_prepare(struct lm_layer *layer) {
     enum { PARTS = 64 };
     if (!layer->is_prepared)
-        return;
+        return 0;
+    double start = omp_get_wtime();
 #pragma omp for schedule(static) nowait
     for (size_t part = 0; part < PARTS; part++)
         lm_map_prepare(&layer->plan->map, layer->parameters, part, PARTS, layer->prepared);
+    double seconds = omp_get_wtime() - start;
+    lm_layer_spent(layer, seconds);
+    return seconds;
 }
 
 struct lm_map_run lm_layer_run(const struct lm_layer *layer, int c,

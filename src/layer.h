@@ -62,7 +62,8 @@ struct lm_layer {
     bool is_output;
     real *parameters;             /* (plan->map.parameters) operators in turn, each weights
                                      row-major then biases */
-    real *prepared;               /* NULL, or (plan->map.prepared) prepared weights (map.h) */
+    real *prepared;               /* NULL, or (plan->map.prepared) weights as lm_map_prepare
+                                     makes them of the parameters */
     bool is_prepared;             /* errors are pulled back from them. Set by lm_layer_expect */
     real *gradient;               /* of the rule in use, like parameters */
     real *exact;                  /* of backprop, for comparison; NULL until asked for */
@@ -106,8 +107,9 @@ void lm_layer_init_parameters(struct lm_layer *layer, uint64_t seed);
 void lm_layer_expect(struct lm_layer *layer, double pulls);
 
 /* Prepare the weights, where that is to be done. All threads of a parallel region call it, and
- * each does its part; which is done when all have met. */
-void lm_layer_prepare(struct lm_layer *layer);
+ * each does its part; which is done when all have met. Returns the seconds that its part took,
+ * which lm_layer_seconds counts too. */
+double lm_layer_prepare(struct lm_layer *layer);
 
 /* The map of the layer at chunk c's hat v below. */
 struct lm_map_run lm_layer_run(const struct lm_layer *layer, int c,
@@ -144,7 +146,8 @@ void lm_scratch_init(struct lm_scratch *scratch, int n, struct lm_layer *const l
                      size_t width);
 void lm_scratch_clear(struct lm_scratch *scratch);
 
-/* Reals of the prepared weights that a layer has if that is expected; 0: they are not. */
+/* Reals of a layer's prepared weights, if errors of chunks are pulled back so many times before
+ * its parameters change; 0: they are not prepared. */
 size_t lm_plan_prepared(const struct lm_plan *plan, double pulls);
 
 /* Bytes that a thread needs to work on a chunk of `width` inputs of a layer: its scratch, and

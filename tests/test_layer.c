@@ -365,8 +365,10 @@ START_TEST(threads_prepare_weights_together) {
         ck_assert_mem_eq(layer->prepared, expected, n * sizeof *expected);
     }
     lm_layer_init_parameters(layer, 4);
+    double spent = lm_layer_seconds(layer);
+    ck_assert(spent > 0);
     lm_layer_expect(layer, 1);
-    lm_layer_prepare(layer);
+    ck_assert(lm_layer_prepare(layer) == 0 && lm_layer_seconds(layer) == spent);
     ck_assert_mem_eq(layer->prepared, expected, n * sizeof *expected);
     lm_free(expected);
     lm_layer_destroy(layer);

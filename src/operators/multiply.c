@@ -7,12 +7,12 @@ enum {
     PANEL = 48,               /* units whose weights for a block stay in the L2 cache */
     MOST = PANEL + PANEL / 2, /* fewer units than these are one panel */
     LONG = 32,                /* inputs that high tiles are worth while for */
-    PAGE = 4096,            /* bytes; what is so far apart meets in the same lines of a cache */
-    STRIP = BROAD * LANES,  /* inputs of the widest tiles */
-    WIDEST = 128,           /* inputs whose strips are there at a time */
-    ACROSS = BROAD * LANES, /* units of x that are transposed together */
-    DEEP = 64,              /* inputs likewise */
-    SIDE_BY_SIDE = 8,       /* such blocks at a time */
+    PAGE = 4096,           /* bytes; what is so far apart meets in the same lines of a cache */
+    STRIP = BROAD * LANES, /* inputs of the widest tiles */
+    WIDEST = 128,          /* inputs whose strips are there at a time */
+    ACROSS = STRIP,        /* units of x that are transposed together */
+    DEEP = 64,             /* inputs likewise */
+    SIDE_BY_SIDE = 8,      /* such blocks at a time */
 };
 
 _Static_assert(WIDEST % STRIP == 0, "strips begin at multiples of STRIP");
@@ -271,17 +271,22 @@ static void multiply_blocks(const struct lm_multiplication *p) {
     }
 }
 
-/* Of so many units those that are next: all, if there is one block; or such whose y stays in
- * the L2 cache, beside weights and x, while all blocks go by, and a few if no more are left. */
-static ptrdiff_t near_units(const struct lm_multiplication *p, ptrdiff_t units) {
+/* Units whose y stays in the L2 cache, beside weights and x, while all blocks go by; if there
+ * is one block, all. */
+static ptrdiff_t near_units(const struct lm_multiplication *p) {
     ptrdiff_t fit = (ptrdiff_t)(lm_near_bytes() / 4 / sizeof(real)) / p->width;
-    ptrdiff_t near = most(fit / PANEL, 1) * PANEL;
-    return p->packed || p->ins <= LM_BLOCK || units < near + PANEL ? units : near;
+    return p->ins <= LM_BLOCK ? p->outs : most(fit / PANEL, 1) * PANEL;
 }
 
 void lm_multiply(const struct lm_multiplication *p) {
+    if (p->packed) {
+        multiply_blocks(p);
+        return;
+    }
+    const ptrdiff_t units = near_units(p);
     for (ptrdiff_t o = 0, outs; o < p->outs; o += outs) {
-        outs = near_units(p, p->outs - o);
+        ptrdiff_t left = p->outs - o;
+        outs = left < units + PANEL ? left : units; /* lest a few be left */
         struct lm_multiplication q = of_units(p, o, outs);
         multiply_blocks(&q);
     }
