@@ -146,10 +146,14 @@ static size_t result_of(const struct subject *s, enum lm_function function,
     return s->width * lm_shape_units(function == LM_PULL_INPUT ? &s->op->in[0] : &s->op->out);
 }
 
+/* The largest magnitude of a - b; b NULL: of a. */
 static double largest(size_t n, const real *a, const real *b) {
     double most = 0;
-    for (size_t i = 0; i < n; i++)
-        most = fmax(most, fabs((double)a[i] - (b ? (double)b[i] : 0)));
+    for (size_t i = 0; i < n; i++) {
+        double magnitude = fabs((double)a[i] - (b ? (double)b[i] : 0));
+        if (magnitude > most)
+            most = magnitude;
+    }
     return most;
 }
 

@@ -25,11 +25,18 @@ static void mse_error(size_t units, size_t width, size_t count, const real *mu,
                 (real)(scale * ((double)mu[u * width + b] - (label[b] == (int)u)));
 }
 
+/* The largest mu_u of input b. At fmax, in such a loop, GCC 12 for aarch64 gives up. */
+static double largest_of(size_t units, size_t width, const real *mu, size_t b) {
+    real largest = mu[b];
+    for (size_t u = 1; u < units; u++)
+        if (mu[u * width + b] > largest)
+            largest = mu[u * width + b];
+    return (double)largest;
+}
+
 /* log sum_u exp(mu_u) of input b, without overflow. */
 static double log_sum_exp(size_t units, size_t width, const real *mu, size_t b) {
-    double largest = (double)mu[b], sum = 0;
-    for (size_t u = 1; u < units; u++)
-        largest = fmax(largest, (double)mu[u * width + b]);
+    double largest = largest_of(units, width, mu, b), sum = 0;
     for (size_t u = 0; u < units; u++)
         sum += exp((double)mu[u * width + b] - largest);
     return largest + log(sum);
@@ -88,9 +95,7 @@ void lm_loss_predict(size_t units, size_t width, size_t count, const real *mu,
 void lm_loss_confidence(size_t units, size_t width, size_t count, const real *mu,
                         double *confidence) {
     for (size_t b = 0; b < count; b++) {
-        double largest = (double)mu[b];
-        for (size_t u = 1; u < units; u++)
-            largest = fmax(largest, (double)mu[u * width + b]);
+        double largest = largest_of(units, width, mu, b);
         confidence[b] = exp(largest - log_sum_exp(units, width, mu, b));
     }
 }

@@ -85,6 +85,16 @@ real *made_up(size_t n, double size, unsigned index) {
     return array;
 }
 
+double largest_magnitude(size_t n, const real *array) {
+    double largest = 0;
+    for (size_t i = 0; i < n; i++) {
+        double magnitude = fabs((double)array[i]);
+        if (magnitude > largest) /* at fmax, here, GCC 12 for aarch64 gives up */
+            largest = magnitude;
+    }
+    return largest;
+}
+
 void spoil(size_t n, real *array) {
     for (size_t i = 0; i < n; i++)
         array[i] = (real)NAN;

@@ -39,6 +39,9 @@ void plain_chain_pull(struct plain_chain *chain, real *const tape[], const real 
 /* n numbers in [-size, size), other ones for every index; free with lm_free. */
 real *made_up(size_t n, double size, unsigned index);
 
+/* The largest magnitude of n numbers. */
+double largest_magnitude(size_t n, const real *array);
+
 /* Every number becomes NaN, so that what is read before it is written shows. */
 void spoil(size_t n, real *array);
 

@@ -156,9 +156,7 @@ static void expect_bands(struct setup *s, size_t channels, size_t rows) {
             part.rows = rows < out[1] - row ? rows : out[1] - row;
             expect_band(s, part);
         }
-    double largest = 0;
-    for (size_t i = 0; i < n; i++)
-        largest = fmax(largest, fabs((double)expected[i]));
+    double largest = largest_magnitude(n, expected);
     for (size_t i = 0; i < n; i++)
         CHECK_EACH(fabs((double)(s->gradient[i] - expected[i])) <= tolerance * largest,
                    "%s, width %zu: gradient %zu of bands of %zu, %zu is %g, not %g",

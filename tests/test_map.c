@@ -341,9 +341,7 @@ END_TEST
 
 static void expect_near(size_t n, const real *met, const real *expected, const char *what) {
     const double tolerance = sizeof(real) == 4 ? 2e-6 : 4e-15;
-    double largest = 0;
-    for (size_t i = 0; i < n; i++)
-        largest = fmax(largest, fabs((double)expected[i]));
+    double largest = largest_magnitude(n, expected);
     for (size_t i = 0; i < n; i++)
         CHECK_EACH(fabs((double)met[i] - (double)expected[i]) <= tolerance * largest,
                    "%s %zu: %g, not %g", what, i, (double)met[i], (double)expected[i]);

@@ -288,15 +288,13 @@ static void check_gradient(struct setup *s) {
     const double tolerance = sizeof(real) == 4 ? 1e-5 : 1e-13;
     size_t n = lm_operator_parameters(&s->plain.op[0]);
     real *gradient = made_up(n, 1, 5), *expected = made_up(n, 1, 5);
-    double largest = 0;
     if (n) {
         struct lm_stage_run run = fresh_run(s);
         memcpy(run.tape, s->plain.tape, sizeof run.tape);
         lm_stage_pull_parameters(&run, s->e, gradient);
         plain_chain_pull(&s->plain, s->plain.tape, s->e, expected, NULL);
     }
-    for (size_t i = 0; i < n; i++)
-        largest = fmax(largest, fabs((double)expected[i]));
+    double largest = largest_magnitude(n, expected);
     for (size_t i = 0; i < n; i++)
         CHECK_EACH(fabs((double)gradient[i] - (double)expected[i]) <= tolerance * largest,
                    "%s, width %zu: gradient %zu is %g, not %g", s->name, s->width, i,
