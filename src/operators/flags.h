@@ -33,7 +33,7 @@ INLINE flags either(flags f, flags g) {
 #endif
 
 INLINE flags above(vec a, vec b) {
-#if FUSED
+#if FUSED >= 256
     return COMPARE(a, b, _CMP_GT_OQ);
 #else
     return a > b;
@@ -41,7 +41,7 @@ INLINE flags above(vec a, vec b) {
 }
 
 INLINE flags equal(vec a, vec b) {
-#if FUSED
+#if FUSED >= 256
     return COMPARE(a, b, _CMP_EQ_OQ);
 #else
     return a == b;
@@ -49,7 +49,7 @@ INLINE flags equal(vec a, vec b) {
 }
 
 INLINE flags unordered(vec a, vec b) {
-#if FUSED
+#if FUSED >= 256
     return COMPARE(a, b, _CMP_UNORD_Q);
 #else
     return (a != a) | (b != b);

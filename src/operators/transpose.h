@@ -4,7 +4,7 @@
 
 #include "vector.h"
 
-#if FUSED && !defined LAMINA_DOUBLE
+#if FUSED >= 256 && !defined LAMINA_DOUBLE
 
 #if FUSED == 512
 typedef __m512 floats;

@@ -22,6 +22,8 @@
 enum { VECTOR_BYTES = 64, REGISTERS = 32 };
 #elif defined __AVX__
 enum { VECTOR_BYTES = 32, REGISTERS = 16 };
+#elif defined __aarch64__
+enum { VECTOR_BYTES = 16, REGISTERS = 32 };
 #else
 enum { VECTOR_BYTES = 16, REGISTERS = 16 };
 #endif
@@ -136,11 +138,15 @@ INLINE int in_registers(int channels, int vectors) {
 #define FUSED 512
 #elif defined __FMA__
 #define FUSED 256
+#elif defined __aarch64__
+#define FUSED 128
 #else
 #define FUSED 0
 #endif
 #if defined __SSE__
 #include <immintrin.h>
+#elif defined __aarch64__
+#include <arm_neon.h>
 #endif
 
 /* Past the caches, to an address that is a multiple of a vector's bytes: the line is not
@@ -173,6 +179,10 @@ INLINE vec add_product(vec sum, vec weight, vec input) {
     if (sizeof(real) == sizeof(float))
         return (vec)_mm256_fmadd_ps((__m256)weight, (__m256)input, (__m256)sum);
     return (vec)_mm256_fmadd_pd((__m256d)weight, (__m256d)input, (__m256d)sum);
+#elif FUSED == 128
+    if (sizeof(real) == sizeof(float))
+        return (vec)vfmaq_f32((float32x4_t)sum, (float32x4_t)weight, (float32x4_t)input);
+    return (vec)vfmaq_f64((float64x2_t)sum, (float64x2_t)weight, (float64x2_t)input);
 #else
     return sum + weight * input;
 #endif
@@ -188,6 +198,8 @@ INLINE vec product_less(vec weight, vec input, vec less) {
     if (sizeof(real) == sizeof(float))
         return (vec)_mm256_fmsub_ps((__m256)weight, (__m256)input, (__m256)less);
     return (vec)_mm256_fmsub_pd((__m256d)weight, (__m256d)input, (__m256d)less);
+#elif FUSED == 128
+    return add_product(-less, weight, input);
 #else
     return weight * input - less;
 #endif
@@ -196,7 +208,7 @@ INLINE vec product_less(vec weight, vec input, vec less) {
 /* add_product with the numbers at x. GCC would load them into a register first, of which a FLAT
  * tile has none left. */
 INLINE vec add_product_at(vec sum, vec weight, const real *x) {
-#if FUSED
+#if FUSED >= 256
     if (sizeof *x == sizeof(float))
         __asm__("vfmadd231ps %2, %1, %0"
                 : "+v"(sum)
